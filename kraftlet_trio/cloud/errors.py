@@ -8,7 +8,7 @@ class CloudError(Exception):
 
 
 class CloudUnavailable(CloudError):
-    """Transport failure, 429 or 5xx: the outcome of a write is unknown. Wait, look, then try again."""
+    """Transport failure, 429 or 5xx: a write may have happened. Wait, look, then try again."""
 
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)

@@ -1,7 +1,7 @@
 """Unikraft Cloud's resources as the v1 platform API spells them.
 
 Answers are read leniently: unknown fields are dropped, absent ones take the default here.
-Requests are written strictly: only fields that are set are sent, so that absent and null stay apart.
+Requests are written strictly: only what is set is sent, so that absent and null stay apart.
 Memory and volume sizes are whole MiB, vCPUs whole numbers, times RFC 3339 UTC.
 """
 
@@ -207,7 +207,7 @@ class ImageRequest:
 
 @attrs.frozen(kw_only=True)
 class DomainRequest:
-    """A domain to publish: with a trailing dot an FQDN, without one a name below the metro's domain."""
+    """A domain to publish: an FQDN with a trailing dot, else a name below the metro's domain."""
 
     name: str
 

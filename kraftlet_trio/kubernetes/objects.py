@@ -1,8 +1,8 @@
 """The parts of Kubernetes' objects that a node reads, as frozen values.
 
-Field names are Kubernetes' own in snake case (``podIP`` is ``pod_ip``); ``serialization`` turns JSON into
-them and back. Unknown fields are dropped, absent ones take the default here. Writes are patches
-built from plain dictionaries, so nothing that is not modelled is ever overwritten.
+Field names are Kubernetes' own in snake case (``podIP`` is ``pod_ip``); ``serialization`` turns
+JSON into them and back. Unknown fields are dropped, absent ones take the default here. Writes are
+patches built from plain dictionaries, so nothing that is not modelled is ever overwritten.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ class PersistentVolumeClaimVolumeSource:
 
 @attrs.frozen(kw_only=True)
 class Volume:
-    """A Pod's volume. ``source`` names the kind as the manifest does (``configMap``, ``emptyDir``…)."""
+    """A Pod's volume. ``source`` is the kind as manifests spell it (``configMap``, ``emptyDir``)."""
 
     name: str
     source: str = ""
@@ -198,7 +198,7 @@ class ContainerStateTerminated:
 
 @attrs.frozen(kw_only=True)
 class ContainerState:
-    """Exactly one is set in a container's ``state``; none or ``terminated`` in its ``lastState``."""
+    """Exactly one is set in ``state``; none or ``terminated`` in ``lastState``."""
 
     waiting: ContainerStateWaiting | None = None
     running: ContainerStateRunning | None = None

@@ -65,7 +65,8 @@ def _converter() -> cattrs.Converter:
 
     def volume(value: dict[str, Any], _: type[Volume]) -> Volume:
         source = next((key for key in value if key != "name"), "")
-        return attrs.evolve(structure_volume(value, Volume), source=source)
+        named: Volume = structure_volume(value, Volume)
+        return attrs.evolve(named, source=source)
 
     converter.register_structure_hook(Volume, volume)
     converter.register_structure_hook(datetime, lambda value, _: datetime.fromisoformat(value))
@@ -75,7 +76,7 @@ def _converter() -> cattrs.Converter:
 
 
 def structure(value: Any, cls: type[T]) -> T:
-    """Build a *cls* from decoded JSON. Raises ``cattrs.BaseValidationError`` where a type is wrong."""
+    """Build a *cls* from decoded JSON. Raises ``cattrs.BaseValidationError`` on a wrong type."""
     return _converter().structure(value, cls)
 
 

@@ -1,0 +1,124 @@
+"""What an instance's state and stop codes say about the container it runs.
+
+Sources: the platform's reference of instance states, stop reasons (a bit mask) and stop codes;
+kubelet's reasons and exit codes for the same situations.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import attrs
+
+from kraftlet_trio.cloud import objects as cloud
+from kraftlet_trio.cloud.objects import Instance
+
+_PAGE_FAULT = 4
+_ENOMEM = 12
+_IMAGE_UNAVAILABLE = 1
+_STOPPED_AND_EXIT_IGNORED = (
+    cloud.STOP_KERNEL | cloud.STOP_PLATFORM | cloud.STOP_USER
+)  # 13: the kernel killed the application, its exit code means nothing
+
+REASON_LAG = timedelta(seconds=2)
+"""``stopped`` may show some milliseconds before its reason does; past this it never comes."""
+
+
+@attrs.frozen
+class NeverStarted:
+    """Created, and not started yet."""
+
+
+@attrs.frozen
+class Starting:
+    """Pulling its image, or booting."""
+
+
+@attrs.frozen
+class Running:
+    """Alive: running, in standby, or on its way out."""
+
+    ready: bool
+    """False while it drains or stops."""
+
+
+@attrs.frozen
+class Settling:
+    """Stopped, but the platform has not said why yet."""
+
+
+@attrs.frozen
+class ImageUnavailable:
+    """The platform could not fetch the image."""
+
+
+@attrs.frozen(kw_only=True)
+class Ended:
+    """The container's run is over."""
+
+    exit_code: int
+    reason: str
+    message: str = ""
+    by_user: bool = False
+    """Stopped through the platform's API, by this daemon or by somebody else."""
+
+
+ContainerRun = NeverStarted | Starting | Running | Settling | ImageUnavailable | Ended
+
+
+def container_run(instance: Instance, now: datetime) -> ContainerRun:
+    """Where the instance's present or latest run stands."""
+    match instance.state:
+        case cloud.RUNNING | cloud.STANDBY:
+            return Running(ready=True)
+        case cloud.DRAINING | cloud.STOPPING:
+            return Running(ready=False)
+        case cloud.STOPPED:
+            return _stopped_run(instance, now)
+        case _:
+            # States of later platform versions: not known to run, not known to have ended.
+            return Starting()
+
+
+def _stopped_run(instance: Instance, now: datetime) -> ContainerRun:
+    reason = instance.stop_reason or 0
+    if not reason:
+        if instance.started_at is None and instance.stopped_at is None:
+            return NeverStarted()
+        if instance.stopped_at is not None and now - instance.stopped_at < REASON_LAG:
+            return Settling()
+        return Ended(
+            exit_code=137,
+            reason="ContainerStatusUnknown",
+            message="Unikraft Cloud gives no reason for the stop",
+        )
+    by_user = bool(reason & cloud.STOP_USER)
+    if not reason & (cloud.STOP_KERNEL | cloud.STOP_APPLICATION | cloud.STOP_USER):
+        if instance.stop_code == _IMAGE_UNAVAILABLE:
+            return ImageUnavailable()
+        return Ended(
+            exit_code=255,
+            reason="PlatformError",
+            message=f"Unikraft Cloud stopped the instance, stop code {instance.stop_code}",
+        )
+    if reason & cloud.STOP_APPLICATION and reason != _STOPPED_AND_EXIT_IGNORED:
+        code = instance.exit_code or 0
+        return Ended(exit_code=code, reason="Error" if code else "Completed", by_user=by_user)
+    if by_user:
+        forced = bool(reason & cloud.STOP_FORCED)
+        return Ended(
+            exit_code=137 if forced or reason == _STOPPED_AND_EXIT_IGNORED else 143,
+            reason="Error",
+            message="stopped through Unikraft Cloud's API",
+            by_user=True,
+        )
+    return _crash(instance.stop_code or 0)
+
+
+def _crash(stop_code: int) -> Ended:
+    fault, errno = stop_code & 0xFF, stop_code >> 16 & 0xFF
+    if fault == _PAGE_FAULT and errno == _ENOMEM:
+        return Ended(exit_code=137, reason="OOMKilled")
+    return Ended(
+        exit_code=255, reason="Error", message=f"the kernel crashed, stop code {stop_code:#x}"
+    )

@@ -1,0 +1,240 @@
+"""A container's status from its instance and from the status reported before.
+
+The status before carries what no instance tells: the restart count and the end of the run before.
+Times are cut to whole seconds, as the API server stores them, so that equal statuses compare equal.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import attrs
+
+from kraftlet_trio.cloud.objects import Instance
+from kraftlet_trio.kubernetes.objects import (
+    Container,
+    ContainerState,
+    ContainerStateRunning,
+    ContainerStateTerminated,
+    ContainerStateWaiting,
+    ContainerStatus,
+    PodStatus,
+)
+from kraftlet_trio.mapping.container_state import (
+    Ended,
+    ImageUnavailable,
+    NeverStarted,
+    Running,
+    Settling,
+    Starting,
+    container_run,
+)
+
+CONTAINER_ID_SCHEME = "unikraft"
+
+
+@attrs.frozen
+class Trouble:
+    """Why a wanted container does not run: becomes its waiting reason."""
+
+    reason: str
+    message: str
+
+
+@attrs.frozen(kw_only=True)
+class Held:
+    """What the daemon knows of a container besides its instance."""
+
+    trouble: Trouble | None = None
+    back_off_seconds: float | None = None
+    """How long the present back-off is, while it holds the container back."""
+    restarted: bool = False
+    """Started again by the daemon since its end was last put into a status."""
+
+
+def container_status_of(status: PodStatus, name: str) -> ContainerStatus | None:
+    """The status of a container or init container by name."""
+    every = (*status.init_container_statuses, *status.container_statuses)
+    return next((one for one in every if one.name == name), None)
+
+
+def last_end(status: ContainerStatus | None) -> ContainerStateTerminated | None:
+    """The end of the latest run, unless the status shows a container that runs."""
+    if status is None or status.state.running:
+        return None
+    return status.state.terminated or status.last_state.terminated
+
+
+def container_status(
+    container: Container,
+    previous: ContainerStatus | None,
+    instance: Instance | None,
+    held: Held,
+    *,
+    init: bool,
+    creating: str,
+    now: datetime,
+) -> ContainerStatus:
+    """The status to report. *creating* is the waiting reason of a container that is on its way."""
+    previous = previous or ContainerStatus(name=container.name)
+    status = attrs.evolve(
+        previous,
+        image=container.image,
+        resources=container.resources,
+        allocated_resources=container.resources.requests,
+    )
+    waiting = ContainerStateWaiting(reason=creating)
+    if held.trouble:
+        waiting = ContainerStateWaiting(reason=held.trouble.reason, message=held.trouble.message)
+    if instance is None:
+        return _without_instance(status, waiting, now, in_trouble=held.trouble is not None)
+    status = attrs.evolve(
+        status,
+        container_id=f"{CONTAINER_ID_SCHEME}://{instance.uuid}",
+        image_id=instance.image or previous.image_id,
+    )
+    match container_run(instance, now):
+        case Running(ready):
+            return _running(status, previous, instance, ready=ready, now=now)
+        case Ended() as end:
+            return _ended(status, previous, instance, end, held, init=init, now=now)
+        case ImageUnavailable():
+            return _waiting(status, _image_trouble(container.image, held))
+        case Settling():
+            # About to say why it stopped: not ready, and no news yet.
+            return attrs.evolve(status, ready=False)
+        case Starting() if previous.state.running:
+            # Waking from standby is no restart.
+            return status
+        case NeverStarted() | Starting():
+            if previous.state.terminated and not held.trouble:
+                return status
+            return _waiting(status, waiting)
+
+
+def _image_trouble(image: str, held: Held) -> ContainerStateWaiting:
+    text = f'Unikraft Cloud cannot pull image "{image}"'
+    if held.back_off_seconds is None:
+        return ContainerStateWaiting(reason="ErrImagePull", message=text)
+    return ContainerStateWaiting(
+        reason="ImagePullBackOff", message=f"back-off {held.back_off_seconds:.0f}s: {text}"
+    )
+
+
+def _waiting(status: ContainerStatus, waiting: ContainerStateWaiting) -> ContainerStatus:
+    return attrs.evolve(
+        status,
+        state=ContainerState(waiting=waiting),
+        last_state=ContainerState(terminated=last_end(status)),
+        ready=False,
+        started=False,
+    )
+
+
+def _without_instance(
+    status: ContainerStatus, waiting: ContainerStateWaiting, now: datetime, *, in_trouble: bool
+) -> ContainerStatus:
+    if status.state.running:
+        end = unknown_end(status, "The instance is gone from Unikraft Cloud", now)
+        return attrs.evolve(
+            status, state=ContainerState(terminated=end), ready=False, started=False
+        )
+    if status.state.terminated and not in_trouble:
+        return status
+    return _waiting(status, waiting)
+
+
+def unknown_end(status: ContainerStatus, message: str, now: datetime) -> ContainerStateTerminated:
+    """The end of a container that nobody saw end, in kubelet's form."""
+    return ContainerStateTerminated(
+        exit_code=137,
+        reason="ContainerStatusUnknown",
+        message=message,
+        started_at=status.state.running.started_at if status.state.running else None,
+        finished_at=now,
+        container_id=status.container_id,
+    )
+
+
+def _running(
+    status: ContainerStatus,
+    previous: ContainerStatus,
+    instance: Instance,
+    *,
+    ready: bool,
+    now: datetime,
+) -> ContainerStatus:
+    end = last_end(previous)
+    if previous.state.running:
+        if previous.container_id == status.container_id:
+            return attrs.evolve(status, ready=ready, started=True)
+        end = unknown_end(previous, "The instance was replaced", now)
+    return attrs.evolve(
+        status,
+        state=ContainerState(
+            running=ContainerStateRunning(started_at=_whole_seconds(instance.started_at) or now)
+        ),
+        last_state=ContainerState(terminated=end),
+        ready=ready,
+        started=True,
+        restart_count=previous.restart_count + (end is not None),
+    )
+
+
+def _ended(
+    status: ContainerStatus,
+    previous: ContainerStatus,
+    instance: Instance,
+    end: Ended,
+    held: Held,
+    *,
+    init: bool,
+    now: datetime,
+) -> ContainerStatus:
+    finished_at = _whole_seconds(instance.stopped_at)
+    before = last_end(previous)
+    reported = (
+        before is not None
+        and before.container_id == status.container_id
+        and not held.restarted
+        and (finished_at is None or before.finished_at is None or finished_at <= before.finished_at)
+    )
+    if reported:
+        terminated, older = before, None
+        if previous.state.terminated:
+            older = previous.last_state.terminated
+    else:
+        started_at = previous.state.running.started_at if previous.state.running else None
+        terminated = ContainerStateTerminated(
+            exit_code=end.exit_code,
+            reason=end.reason,
+            message=end.message,
+            started_at=_whole_seconds(instance.started_at) or started_at,
+            finished_at=finished_at or now,
+            container_id=status.container_id,
+        )
+        older = before or previous.last_state.terminated
+    status = attrs.evolve(
+        status,
+        ready=init and end.exit_code == 0,
+        started=False,
+        restart_count=previous.restart_count + (before is not None and not reported),
+    )
+    if held.back_off_seconds is None:
+        return attrs.evolve(
+            status,
+            state=ContainerState(terminated=terminated),
+            last_state=ContainerState(terminated=older),
+        )
+    message = f"back-off {held.back_off_seconds:.0f}s restarting failed container={status.name}"
+    return attrs.evolve(
+        status,
+        state=ContainerState(
+            waiting=ContainerStateWaiting(reason="CrashLoopBackOff", message=message)
+        ),
+        last_state=ContainerState(terminated=terminated),
+    )
+
+
+def _whole_seconds(moment: datetime | None) -> datetime | None:
+    return moment.replace(microsecond=0) if moment else None
