@@ -139,7 +139,7 @@ class PersistentVolumeClaimVolumeSource:
 
 @attrs.frozen(kw_only=True)
 class Volume:
-    """A Pod's volume. ``source`` is the kind as manifests spell it (``configMap``, ``emptyDir``)."""
+    """A Pod's volume. ``source`` is its kind as manifests spell it, such as ``emptyDir``."""
 
     name: str
     source: str = ""
@@ -318,6 +318,8 @@ class ObjectReference:
     namespace: str = ""
     name: str = ""
     uid: str = ""
+    field_path: str = ""
+    """A part of the object, such as ``spec.containers{name}``."""
 
 
 @attrs.frozen(kw_only=True)

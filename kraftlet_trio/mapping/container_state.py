@@ -66,15 +66,22 @@ class Ended:
 ContainerRun = NeverStarted | Starting | Running | Settling | ImageUnavailable | Ended
 
 
-def container_run(instance: Instance, now: datetime) -> ContainerRun:
-    """Where the instance's present or latest run stands."""
+def container_run(instance: Instance, now: datetime, *, deleting: bool) -> ContainerRun:
+    """Where the instance's present or latest run stands.
+
+    A clean stop that came through the platform's API counts as success only when the Pod is being
+    deleted: otherwise somebody else took the container away, which is exit code 143 (SIGTERM).
+    """
     match instance.state:
         case cloud.RUNNING | cloud.STANDBY:
             return Running(ready=True)
         case cloud.DRAINING | cloud.STOPPING:
             return Running(ready=False)
         case cloud.STOPPED:
-            return _stopped_run(instance, now)
+            run = _stopped_run(instance, now)
+            if isinstance(run, Ended) and run.by_user and run.exit_code == 0 and not deleting:
+                return attrs.evolve(run, exit_code=143, reason="Error")
+            return run
         case _:
             # States of later platform versions: not known to run, not known to have ended.
             return Starting()

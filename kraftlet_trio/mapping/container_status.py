@@ -58,6 +58,11 @@ def container_status_of(status: PodStatus, name: str) -> ContainerStatus | None:
     return next((one for one in every if one.name == name), None)
 
 
+def container_id(instance: Instance) -> str:
+    """The instance as Kubernetes names a container: ``<type>://<id>``."""
+    return f"{CONTAINER_ID_SCHEME}://{instance.uuid}"
+
+
 def last_end(status: ContainerStatus | None) -> ContainerStateTerminated | None:
     """The end of the latest run, unless the status shows a container that runs."""
     if status is None or status.state.running:
@@ -73,6 +78,7 @@ def container_status(
     *,
     init: bool,
     creating: str,
+    deleting: bool,
     now: datetime,
 ) -> ContainerStatus:
     """The status to report. *creating* is the waiting reason of a container that is on its way."""
@@ -81,7 +87,7 @@ def container_status(
         previous,
         image=container.image,
         resources=container.resources,
-        allocated_resources=container.resources.requests,
+        allocated_resources=container.resources.requests or None,
     )
     waiting = ContainerStateWaiting(reason=creating)
     if held.trouble:
@@ -90,10 +96,10 @@ def container_status(
         return _without_instance(status, waiting, now, in_trouble=held.trouble is not None)
     status = attrs.evolve(
         status,
-        container_id=f"{CONTAINER_ID_SCHEME}://{instance.uuid}",
+        container_id=container_id(instance),
         image_id=instance.image or previous.image_id,
     )
-    match container_run(instance, now):
+    match container_run(instance, now, deleting=deleting):
         case Running(ready):
             return _running(status, previous, instance, ready=ready, now=now)
         case Ended() as end:

@@ -73,6 +73,7 @@ def pod_status(
             held.get(container.name, Held()),
             init=init,
             creating=creating,
+            deleting=pod.metadata.deletion_timestamp is not None,
             now=now,
         )
 

@@ -1,0 +1,65 @@
+"""When a container may run again after an end.
+
+Kubelet's crash back-off: the first restart is immediate, then 10 s, doubling to 5 min, counted from
+the end; a container that stayed up long enough starts over. Init containers are retried from 1 s,
+doubling to 5 min, as Unikraft's own virtual kubelet does.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from kraftlet_trio.kubernetes.objects import ContainerStatus
+from kraftlet_trio.mapping.container_status import last_end
+from kraftlet_trio.pods.plan import BackOff
+
+FIRST_SECONDS = 10.0
+LONGEST_SECONDS = 300.0
+RESET_AFTER = timedelta(seconds=2 * LONGEST_SECONDS)
+
+
+def init_retry_seconds(restart_count: int) -> float:
+    """1, 2, 4 … 300 s by the number of restarts so far."""
+    return min(LONGEST_SECONDS, 2.0 ** min(restart_count, 10))
+
+
+def due_after_end(
+    finished_at: datetime | None, status: ContainerStatus, back_off: BackOff | None, now: datetime
+) -> tuple[datetime, float]:
+    """When the next run may begin, and how long that back-off is in seconds.
+
+    Without a remembered *back_off* the restart count tells how far it had grown: a daemon that was
+    restarted must not let a crashing container loop at once.
+    """
+    finished_at = finished_at or now
+    if back_off is None:
+        if status.restart_count == 0 or _stayed_up(status, finished_at):
+            return finished_at, 0.0
+        seconds = min(LONGEST_SECONDS, FIRST_SECONDS * 2.0 ** min(status.restart_count - 1, 10))
+    elif finished_at - back_off.bumped_at > RESET_AFTER:
+        return finished_at, 0.0
+    else:
+        seconds = back_off.seconds
+    return finished_at + timedelta(seconds=seconds), seconds
+
+
+def _stayed_up(status: ContainerStatus, finished_at: datetime) -> bool:
+    run = status.state.running or last_end(status)
+    if run is None or run.started_at is None:
+        return False
+    return finished_at - run.started_at > RESET_AFTER
+
+
+def due_after_failed_pull(
+    failed_at: datetime | None, back_off: BackOff | None, now: datetime
+) -> tuple[datetime, float]:
+    """As ``due_after_end``; a pull is never retried at once."""
+    seconds = back_off.seconds if back_off else FIRST_SECONDS
+    return (failed_at or now) + timedelta(seconds=seconds), seconds
+
+
+def bumped(back_off: BackOff | None, finished_at: datetime | None, now: datetime) -> BackOff:
+    """The back-off after a restart at *now* of a run that ended at *finished_at*."""
+    if back_off is None or (finished_at or now) - back_off.bumped_at > RESET_AFTER:
+        return BackOff(seconds=FIRST_SECONDS, bumped_at=now)
+    return BackOff(seconds=min(LONGEST_SECONDS, back_off.seconds * 2), bumped_at=now)

@@ -1,0 +1,48 @@
+"""Writing a Pod's status: when it is due, and as what patch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kraftlet_trio.kubernetes.objects import Pod, PodStatus
+from kraftlet_trio.kubernetes.serialization import unstructure
+
+
+def status_patch(pod: Pod, status: PodStatus) -> dict[str, Any]:
+    """A strategic merge patch of the status subresource, good for this very Pod (by uid) only.
+
+    Container statuses are sent whole, conditions merge by type so that foreign ones stay, and the
+    lists of addresses, which would merge by address, are replaced.
+    """
+    body = unstructure(status)
+    body.pop("qosClass", None)  # immutable, and the API server's to set
+    for field in ("podIPs", "hostIPs"):
+        if body.get(field):
+            body[field] = [{"$patch": "replace"}, *body[field]]
+    for field in ("containerStatuses", "initContainerStatuses"):
+        for one in body.get(field, ()):
+            # Required by the API although their zero value is a default here.
+            one.setdefault("ready", False)
+            one.setdefault("restartCount", 0)
+            one.setdefault("image", "")
+            one.setdefault("imageID", "")
+    return {"metadata": {"uid": pod.metadata.uid}, "status": body}
+
+
+def has_drifted(present: PodStatus, reported: PodStatus) -> bool:
+    """Whether somebody else made the API server's copy say something different.
+
+    The control plane does so to all Pods of a node that it thought lost, and leaves it to the node to
+    put them right. Only what every version of the API server keeps is compared: fields that it drops
+    would seem to drift for ever.
+    """
+    if present.phase != reported.phase:
+        return True
+    conditions = {condition.type: condition.status for condition in present.conditions}
+    if any(conditions.get(one.type) != one.status for one in reported.conditions):
+        return True
+    return [
+        (one.name, one.state, one.ready, one.restart_count) for one in present.container_statuses
+    ] != [
+        (one.name, one.state, one.ready, one.restart_count) for one in reported.container_statuses
+    ]

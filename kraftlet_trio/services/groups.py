@@ -1,0 +1,230 @@
+"""Service groups: one actor each, alive as long as a Pod of this node needs the group.
+
+Pods hold the groups that their instances join. The first to hold one has it made; what all its
+holders say together is what it publishes, also when that changes later; the last to let go has it
+deleted, unless instances of others (another node's, or attached by hand) still use it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import attrs
+import structlog
+import trio
+
+from kraftlet_trio.cloud.client import CloudClient
+from kraftlet_trio.cloud.errors import CloudError, NameTaken
+from kraftlet_trio.cloud.objects import (
+    DomainRequest,
+    Service,
+    ServiceGroup,
+    ServiceGroupRequest,
+)
+from kraftlet_trio.doorbell import Doorbell
+from kraftlet_trio.kubernetes.objects import PodUID
+from kraftlet_trio.mapping.services import ContainerGroup
+
+log = structlog.get_logger()
+
+_FIRST_RETRY_SECONDS = 0.5
+_LONGEST_RETRY_SECONDS = 30.0
+_LEAVING_SECONDS = 5.0
+"""How long instances that were just deleted may still show in their group."""
+
+
+@attrs.define
+class _Group:
+    """One group's state, shared by its actor and the Pods."""
+
+    name: str
+    holders: dict[PodUID, ContainerGroup | None] = attrs.field(factory=dict)
+    """What each holder needs published; None from one that only waits for its instances to end."""
+    latest: ContainerGroup | None = None
+    leavers: set[PodUID] = attrs.field(factory=set)
+    """Pods that let go and wait for the group to be settled."""
+    bell: Doorbell = attrs.field(factory=Doorbell)
+    ready: bool = False
+    trouble: str | None = None
+
+
+@attrs.define
+class ServiceGroups:
+    """The groups that Pods of this node hold, and the tasks that tend them."""
+
+    _cloud: CloudClient
+    _wake_pod: Callable[[PodUID], None]
+    _groups: dict[str, _Group] = attrs.field(factory=dict, init=False)
+    _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Tend groups until cancelled; the groups then stay in the cloud as they are."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            task_status.started()
+            await trio.sleep_forever()
+
+    def hold(self, pod: PodUID, name: str, content: ContainerGroup | None) -> None:
+        """Need the group *name*, publishing *content*; again with other content to change it."""
+        group = self._groups.get(name)
+        if group is None:
+            assert self._nursery is not None, "groups are held only while run() runs"
+            group = self._groups[name] = _Group(name)
+            self._nursery.start_soon(self._tend, group, name=f"service group {name}")
+        group.leavers.discard(pod)
+        newcomer = pod not in group.holders
+        # A further replica that needs what the one before it needed is no news to the group.
+        if group.latest != content if newcomer else group.holders[pod] != content:
+            group.bell.ring()
+        group.holders[pod] = group.latest = content
+
+    def let_go(self, pod: PodUID, name: str) -> None:
+        """Need it no longer. When the last holder leaves, the group is deleted."""
+        group = self._groups.get(name)
+        if group is not None and pod in group.holders:
+            del group.holders[pod]
+            group.leavers.add(pod)
+            group.bell.ring()
+
+    def recheck(self, name: str) -> None:
+        """The cloud said that the group does not exist: look, and make it again."""
+        group = self._groups.get(name)
+        if group is not None:
+            group.ready = False
+            group.bell.ring()
+
+    def is_ready(self, name: str) -> bool:
+        group = self._groups.get(name)
+        return group is not None and group.ready
+
+    def trouble(self, name: str) -> str | None:
+        """What keeps the group from being as it should, for people."""
+        group = self._groups.get(name)
+        return group.trouble if group else None
+
+    def is_settled(self, name: str) -> bool:
+        """Whether the group is gone, or stays for the sake of others."""
+        group = self._groups.get(name)
+        return group is None or bool(group.holders)
+
+    async def _tend(self, group: _Group) -> None:
+        retry_seconds = _FIRST_RETRY_SECONDS
+        while True:
+            try:
+                if group.holders:
+                    await self._publish(group)
+                else:
+                    await self._remove(group)
+            except CloudError as error:
+                log.warning(
+                    "service group not as wanted", service_group=group.name, error=str(error)
+                )
+                group.trouble = str(error)
+                self._wake(group.holders)
+                await trio.sleep(retry_seconds)
+                retry_seconds = min(retry_seconds * 2, _LONGEST_RETRY_SECONDS)
+                continue
+            retry_seconds = _FIRST_RETRY_SECONDS
+            if not group.holders:
+                break
+            await group.bell.wait()
+        # No await since the last look at the holders: no hold() can be lost here.
+        del self._groups[group.name]
+        self._wake(group.leavers)
+
+    def _wake(self, pods: Iterable[PodUID]) -> None:
+        for pod in tuple(pods):
+            self._wake_pod(pod)
+
+    async def _publish(self, group: _Group) -> None:
+        wanted = _merged(group.holders.values())
+        if wanted is None:
+            return
+        services, domains = wanted
+        present = await self._cloud.get_service_group(group.name)
+        if present is None:
+            try:
+                await self._cloud.create_service_group(
+                    ServiceGroupRequest(name=group.name, services=services, domains=domains or None)
+                )
+            except NameTaken:
+                group.bell.ring()  # made by another node meanwhile: look again
+            else:
+                log.info("service group created", service_group=group.name)
+        else:
+            await self._update(present, services, domains)
+        if not group.ready or group.trouble:
+            group.ready, group.trouble = True, None
+            self._wake(group.holders)
+        self._wake(group.leavers)
+        group.leavers.clear()
+
+    async def _update(
+        self,
+        present: ServiceGroup,
+        services: tuple[Service, ...],
+        domains: tuple[DomainRequest, ...],
+    ) -> None:
+        new_services = services if _as_set(services) != _as_set(present.services) else None
+        new_domains = domains if domains and not _has_domains(present, domains) else None
+        if new_services is not None or new_domains is not None:
+            await self._cloud.update_service_group(
+                present.uuid, services=new_services, domains=new_domains
+            )
+            log.info("service group updated", service_group=present.name)
+
+    async def _remove(self, group: _Group) -> None:
+        with trio.move_on_after(_LEAVING_SECONDS):
+            while not group.holders:
+                present = await self._cloud.get_service_group(group.name)
+                if present is None:
+                    return
+                if not present.instances and not group.holders:
+                    group.ready = False
+                    await self._cloud.delete_service_group(present.uuid)
+                    log.info("service group deleted", service_group=group.name)
+                    return
+                await trio.sleep(_FIRST_RETRY_SECONDS)
+        if not group.holders:
+            log.info("service group kept, others use it", service_group=group.name)
+
+
+def _merged(
+    contents: Iterable[ContainerGroup | None],
+) -> tuple[tuple[Service, ...], tuple[DomainRequest, ...]] | None:
+    """Union of what the holders need, by port and domain; None when none needs anything."""
+    services: dict[int, Service] = {}
+    domains: dict[str, DomainRequest] = {}
+    needed = False
+    for content in contents:
+        if content is not None:
+            needed = True
+            for service in content.services:
+                services.setdefault(service.port, service)
+            for domain in content.domains:
+                domains.setdefault(domain.name, domain)
+    if not needed:
+        return None
+    return tuple(services[port] for port in sorted(services)), tuple(domains.values())
+
+
+def _as_set(services: Iterable[Service]) -> frozenset[tuple[int, int | None, frozenset[str]]]:
+    return frozenset((one.port, one.destination_port, frozenset(one.handlers)) for one in services)
+
+
+def _has_domains(present: ServiceGroup, wanted: Iterable[DomainRequest]) -> bool:
+    """Whether the group answers to the wanted names and no others.
+
+    A name without a trailing dot was completed by the platform with the metro's own domain.
+    """
+    names = [domain.fqdn.rstrip(".") for domain in present.domains]
+    wanted = list(wanted)
+    return len(names) == len(wanted) and all(
+        any(
+            name == domain.name.rstrip(".")
+            if domain.name.endswith(".")
+            else name.startswith(f"{domain.name}.")
+            for name in names
+        )
+        for domain in wanted
+    )
