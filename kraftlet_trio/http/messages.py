@@ -6,7 +6,7 @@ A handler has two fronts: the h11 server (``server.py``) and an httpx transport 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -18,6 +18,13 @@ SendBytes = Callable[[bytes], Awaitable[None]]
 
 Streamer = Callable[[SendBytes], Awaitable[None]]
 """Writes a streamed body; returns at its end, and is cancelled when the peer goes away."""
+
+
+class ConnectionDropped(Exception):
+    """Raised by a handler or a streamer to have the connection cut without another byte.
+
+    The server closes it, the transport in memory raises ``httpx.RemoteProtocolError``.
+    """
 
 
 @attrs.frozen(kw_only=True)
@@ -41,6 +48,31 @@ class Request:
     def json(self) -> Any:
         """The body as JSON. Raises ``ValueError`` when it is not."""
         return orjson.loads(self.body)
+
+    @classmethod
+    def from_wire(
+        cls,
+        method: bytes,
+        target: bytes,
+        headers: Iterable[tuple[bytes, bytes]],
+        body: bytes,
+    ) -> Request:
+        """A request from its undecoded parts; *target* is a path with query, or a whole URL."""
+        if not target.startswith(b"/"):
+            _, _, rest = target.partition(b"://")
+            target = b"/" + rest.partition(b"/")[2] if rest else target
+        path, _, query = target.partition(b"?")
+        joined: dict[str, str] = {}
+        for raw_name, raw_value in headers:
+            name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+            joined[name] = f"{joined[name]}, {value}" if name in joined else value
+        return cls(
+            method=method.decode("latin-1"),
+            path=path.decode("latin-1"),
+            query_string=query.decode("latin-1"),
+            headers=joined,
+            body=body,
+        )
 
 
 @attrs.frozen(kw_only=True)
