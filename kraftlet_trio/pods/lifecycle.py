@@ -60,7 +60,7 @@ def next_steps(observed: Observed, memory: Memory, now: datetime) -> Plan:
         return _tear_down(observed, memory, now)
     reported = memory.reported or pod.status
     if reported.phase in (SUCCEEDED, FAILED):
-        return Plan(report=memory.reported is not None)
+        return Plan(report=False)  # a terminal status never changes again
     wanted = frozenset(observed.wanted_groups.values())
     if not observed.owned or not wanted <= observed.recorded_groups:
         draft = _Draft(observed, memory, reported, now)

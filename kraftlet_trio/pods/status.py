@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kraftlet_trio.kubernetes.objects import Pod, PodStatus
+from kraftlet_trio.kubernetes.objects import ContainerState, Pod, PodStatus
 from kraftlet_trio.kubernetes.serialization import unstructure
 
 
@@ -32,17 +32,18 @@ def status_patch(pod: Pod, status: PodStatus) -> dict[str, Any]:
 def has_drifted(present: PodStatus, reported: PodStatus) -> bool:
     """Whether somebody else made the API server's copy say something different.
 
-    The control plane does so to all Pods of a node that it thought lost, and leaves it to the node to
-    put them right. Only what every version of the API server keeps is compared: fields that it drops
-    would seem to drift for ever.
+    The control plane does so to all Pods of a node that it thought lost, and leaves it to the node
+    to put them right. Only what every version of the API server keeps is compared: fields that it
+    drops would seem to drift for ever.
     """
     if present.phase != reported.phase:
         return True
     conditions = {condition.type: condition.status for condition in present.conditions}
     if any(conditions.get(one.type) != one.status for one in reported.conditions):
         return True
-    return [
-        (one.name, one.state, one.ready, one.restart_count) for one in present.container_statuses
-    ] != [
-        (one.name, one.state, one.ready, one.restart_count) for one in reported.container_statuses
-    ]
+    return _essence(present) != _essence(reported)
+
+
+def _essence(status: PodStatus) -> list[tuple[str, ContainerState, bool, int]]:
+    every = (*status.init_container_statuses, *status.container_statuses)
+    return [(one.name, one.state, one.ready, one.restart_count) for one in every]

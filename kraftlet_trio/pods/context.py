@@ -1,0 +1,42 @@
+"""What the Pods of a node have in common."""
+
+from __future__ import annotations
+
+import attrs
+
+from kraftlet_trio.cloud.client import CloudClient
+from kraftlet_trio.cloud.instance_feed import InstanceFeed
+from kraftlet_trio.kubernetes.client import KubernetesClient
+from kraftlet_trio.kubernetes.events import EventRecorder
+from kraftlet_trio.kubernetes.objects import PersistentVolumeClaim, Pod
+from kraftlet_trio.kubernetes.store import Store
+from kraftlet_trio.mapping.names import Naming
+from kraftlet_trio.services.groups import ServiceGroups
+from kraftlet_trio.services.index import ServiceIndex
+
+
+@attrs.frozen(kw_only=True)
+class PodSettings:
+    """How Pods become instances."""
+
+    node_name: str
+    host_ip: str
+    """The node's InternalIP, which is each Pod's ``hostIP``; may be empty."""
+    naming: Naming = attrs.field(factory=Naming)
+    finalizer: str = "cloud.unikraft.v1/resources"
+    """Empty: none is set, and cloud resources may outlive a Pod that is taken away by force."""
+
+
+@attrs.frozen(kw_only=True)
+class PodContext:
+    """The two APIs, seen from a Pod's actor."""
+
+    settings: PodSettings
+    kubernetes: KubernetesClient
+    cloud: CloudClient
+    feed: InstanceFeed
+    groups: ServiceGroups
+    events: EventRecorder
+    pods: Store[Pod]
+    services: ServiceIndex
+    claims: Store[PersistentVolumeClaim]

@@ -1,0 +1,142 @@
+"""What both APIs say of a Pod right now, gathered from the stores without waiting."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+
+from kraftlet_trio.cloud.objects import Instance, ServiceGroupRequest
+from kraftlet_trio.kubernetes.objects import Pod, PodUID
+from kraftlet_trio.mapping.annotations import PodOptions, pod_options
+from kraftlet_trio.mapping.names import container_of
+from kraftlet_trio.mapping.problems import ConfigurationWarning
+from kraftlet_trio.mapping.services import ContainerGroup, container_groups, default_group
+from kraftlet_trio.pods.context import PodContext
+from kraftlet_trio.pods.plan import Observed
+
+SERVICE_GROUPS_ANNOTATION = "cloud.unikraft.v1.instances/service-groups"
+"""Written on a Pod: names of the service groups that its instances join, comma-separated.
+
+Service groups carry no tags and Services may be gone before their Pods, so this is what tells a
+later daemon which groups to remove.
+"""
+
+
+@attrs.frozen
+class Wishes:
+    """What the Pod's manifest and its Services ask for."""
+
+    options: PodOptions = attrs.field(factory=PodOptions)
+    groups: Mapping[str, ContainerGroup] = attrs.field(factory=dict)
+    """By container name."""
+    own_groups: Mapping[str, ServiceGroupRequest] = attrs.field(factory=dict)
+    """Groups to be made along with the container's instance, where no Service publishes the Pod."""
+    warnings: tuple[ConfigurationWarning, ...] = ()
+
+
+@attrs.define
+class PodObserver:
+    """Looks at one Pod, remembers it when it vanishes, and what it asks for until that changes."""
+
+    context: PodContext
+    uid: PodUID
+    pod: Pod | None = None
+    """As last seen; None if it never was."""
+    owned: frozenset[str] | None = None
+    """Service groups noted on the Pod together with the finalizer, once this daemon has done so."""
+    wishes: Wishes = attrs.field(factory=Wishes, init=False)
+    _wishes_of: tuple[Pod, int] | None = attrs.field(default=None, init=False)
+
+    def observe(self) -> Observed | None:
+        """None for a Pod that this daemon has never seen."""
+        present = self.context.pods.get(self.uid)
+        self.pod = present or self.pod
+        if self.pod is None:
+            return None
+        ending = present is None or self.pod.metadata.deletion_timestamp is not None
+        recorded = self._recorded(self.pod)
+        if not ending:
+            self._refresh_wishes(self.pod)
+        instances, surplus = self._instances(self.pod)
+        self._hold_groups(recorded, ending=ending, empty=not instances and not surplus)
+        groups = self.context.groups
+        wanted = {} if ending else {name: one.name for name, one in self.wishes.groups.items()}
+        return Observed(
+            pod=self.pod,
+            vanished=present is None,
+            owned=self._is_owned(self.pod),
+            autostart=self.wishes.options.autostart,
+            recorded_groups=recorded,
+            wanted_groups=wanted,
+            ready_groups=frozenset(name for name in wanted.values() if groups.is_ready(name)),
+            group_troubles={
+                name: trouble for name in wanted.values() if (trouble := groups.trouble(name))
+            },
+            groups_released=all(groups.is_settled(name) for name in recorded),
+            instances=instances,
+            surplus=surplus,
+        )
+
+    def _is_owned(self, pod: Pod) -> bool:
+        finalizer = self.context.settings.finalizer
+        return self.owned is not None or not finalizer or finalizer in pod.metadata.finalizers
+
+    def _recorded(self, pod: Pod) -> frozenset[str]:
+        text = pod.metadata.annotations.get(SERVICE_GROUPS_ANNOTATION, "")
+        return frozenset(filter(None, text.split(","))) | (self.owned or frozenset())
+
+    def _refresh_wishes(self, pod: Pod) -> None:
+        namespace = pod.metadata.namespace
+        key = (pod, self.context.services.generation(namespace))
+        if self._wishes_of is not None and self._wishes_of[0] is pod and self._wishes_of == key:
+            return
+        self._wishes_of = key
+        services = self.context.services.of_namespace(namespace).values()
+        names = {service.metadata.name for service in services}
+        options = pod_options(pod)
+        found = container_groups(pod, services, self.context.settings.naming, names)
+        groups = {name: group for name, group in found.items() if group is not None}
+        own_groups = {}
+        if not groups:
+            own_groups = {
+                container.name: group
+                for container in pod.spec.containers
+                if (group := default_group(pod, container)) is not None
+            }
+        warnings = [
+            ConfigurationWarning("InvalidAnnotation", problem.message)
+            for problem in options.problems
+        ]
+        for group in groups.values():
+            warnings += group.problems
+        self.wishes = Wishes(options, groups, own_groups, tuple(dict.fromkeys(warnings)))
+
+    def _instances(self, pod: Pod) -> tuple[dict[str, Instance], tuple[Instance, ...]]:
+        names = {one.name for one in (*pod.spec.init_containers, *pod.spec.containers)}
+        instances: dict[str, Instance] = {}
+        surplus = []
+        for instance in self.context.feed.of_pod(self.uid).values():
+            name = container_of(instance.tags)
+            if name in names and name not in instances:
+                instances[name] = instance
+            else:
+                surplus.append(instance)
+        return instances, tuple(surplus)
+
+    def _hold_groups(self, recorded: frozenset[str], *, ending: bool, empty: bool) -> None:
+        """Tell the groups what this Pod needs of them.
+
+        Only groups that are noted on the Pod are held: what is made must be found again.
+        """
+        groups = self.context.groups
+        if ending:
+            for name in recorded:
+                if empty:
+                    groups.let_go(self.uid, name)
+                else:
+                    groups.hold(self.uid, name, None)
+            return
+        contents = {one.name: one for one in self.wishes.groups.values()}
+        for name in recorded:
+            groups.hold(self.uid, name, contents.get(name))

@@ -1,0 +1,67 @@
+"""One actor a Pod, by uid: born at the Pod's first sight, gone when nothing of it is left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import attrs
+import structlog
+import trio
+from prometheus_client import Counter, Gauge
+
+from kraftlet_trio.doorbell import Doorbell
+from kraftlet_trio.kubernetes.objects import PodUID
+from kraftlet_trio.pods.actor import PodActor
+from kraftlet_trio.pods.context import PodContext
+
+log = structlog.get_logger()
+
+_RESTART_AFTER_BUG_SECONDS = 10.0
+
+_actors = Gauge("kraftlet_pod_actors", "Pods that are tended")
+_bugs = Counter("kraftlet_pod_actor_crashes", "Unexpected exceptions in Pod actors")
+
+
+@attrs.define
+class PodActors:
+    """The tasks that tend Pods, and their bells."""
+
+    _nursery: trio.Nursery
+    _context: PodContext
+    _bells: dict[PodUID, Doorbell] = attrs.field(factory=dict, init=False)
+
+    def wake(self, uid: PodUID) -> None:
+        """Make the Pod's actor look again, if there is one or the Pod exists."""
+        bell = self._bells.get(uid)
+        if bell is not None:
+            bell.ring()
+        elif self._context.pods.get(uid) is not None:
+            self._bells[uid] = Doorbell()
+            self._nursery.start_soon(self._run, uid, name=f"pod {uid}")
+
+    def wake_namespaces(self, namespaces: Iterable[str]) -> None:
+        """Wake all Pods there: one of their Services or claims changed."""
+        touched = frozenset(namespaces)
+        for uid in tuple(self._bells):
+            pod = self._context.pods.get(uid)
+            if pod is None or pod.metadata.namespace in touched:
+                self.wake(uid)
+
+    async def _run(self, uid: PodUID) -> None:
+        pod = self._context.pods.get(uid)
+        if pod is not None:
+            structlog.contextvars.bind_contextvars(
+                pod=pod.metadata.name, namespace=pod.metadata.namespace, pod_uid=uid
+            )
+        with _actors.track_inprogress():
+            while True:
+                try:
+                    await PodActor(self._context, uid, self._bells[uid]).run()
+                except Exception:  # a bug stays in its Pod, the others go on
+                    log.exception("pod actor crashed")
+                    _bugs.inc()
+                    await trio.sleep(_RESTART_AFTER_BUG_SECONDS)
+                else:
+                    break
+        # No await since the actor's last look: no wake() can be lost here.
+        del self._bells[uid]
