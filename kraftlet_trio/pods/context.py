@@ -14,6 +14,8 @@ from kraftlet_trio.mapping.names import Naming
 from kraftlet_trio.services.groups import ServiceGroups
 from kraftlet_trio.services.index import ServiceIndex
 
+FINALIZER = "cloud.unikraft.v1/resources"
+
 
 @attrs.frozen(kw_only=True)
 class PodSettings:
@@ -23,7 +25,7 @@ class PodSettings:
     host_ip: str
     """The node's InternalIP, which is each Pod's ``hostIP``; may be empty."""
     naming: Naming = attrs.field(factory=Naming)
-    finalizer: str = "cloud.unikraft.v1/resources"
+    finalizer: str = FINALIZER
     """Empty: none is set, and cloud resources may outlive a Pod that is taken away by force."""
 
 

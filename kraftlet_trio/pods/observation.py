@@ -108,8 +108,8 @@ class PodObserver:
             ConfigurationWarning("InvalidAnnotation", problem.message)
             for problem in options.problems
         ]
-        for group in groups.values():
-            warnings += group.problems
+        for container_group in groups.values():
+            warnings += container_group.problems
         self.wishes = Wishes(options, groups, own_groups, tuple(dict.fromkeys(warnings)))
 
     def _instances(self, pod: Pod) -> tuple[dict[str, Instance], tuple[Instance, ...]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 import attrs
 
@@ -14,7 +15,7 @@ from kraftlet_trio.mapping.container_status import container_status_of
 class PodEvent:
     """An event about a Pod, or about one container of it."""
 
-    type: str
+    type: Literal["Normal", "Warning"]
     reason: str
     message: str
     container: str = ""

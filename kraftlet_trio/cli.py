@@ -1,0 +1,173 @@
+"""The command line: ``run``, ``demo`` and ``simulate``."""
+
+from __future__ import annotations
+
+import os
+import signal
+import ssl
+import sys
+from pathlib import Path
+
+import click
+import structlog
+import trio
+
+from kraftlet_trio import __version__
+from kraftlet_trio.cloud.access import CloudAccess, TokenFile
+from kraftlet_trio.cloud.client import CloudClient
+from kraftlet_trio.cloud.errors import CloudError
+from kraftlet_trio.daemon import run_daemon
+from kraftlet_trio.demo.command import demo
+from kraftlet_trio.kubernetes.client import KubernetesClient
+from kraftlet_trio.kubernetes.config import (
+    ClusterAccess,
+    ConfigError,
+    in_cluster,
+    load_kubeconfig,
+)
+from kraftlet_trio.kubernetes.errors import KubernetesError
+from kraftlet_trio.logs import LEVELS, configure_logs
+from kraftlet_trio.settings import CloudSettings, Settings, SettingsError, parse_settings
+from kraftlet_trio.simulators.cloud.command import cloud as cloud_simulator
+from kraftlet_trio.simulators.kubernetes.command import kubernetes as kubernetes_simulator
+
+log = structlog.get_logger()
+
+_OPTIONS = {
+    "ukc_default_metro": "Metro (fra) or URL of the platform.",
+    "ukc_token": "The platform's token.",
+    "ukc_token_file": "File with the token; read again when it changes.",
+    "ukc_ca_file": "CA certificates for the platform, PEM.",
+    "allow_insecure": "Do not verify the platform's certificate (true or false).",
+    "node_name": "Name of the node.  [kraftlet]",
+    "node_internal_ip": "Address of the node, at which the API server reaches this daemon.",
+    "node_architecture": "Label kubernetes.io/arch.  [amd64]",
+    "node_labels": "Further labels, as key=value;key=value.",
+    "node_annotations": "Annotations of the node, as key=value;key=value.",
+    "node_provider_id": "spec.providerID.  [unikraft://<node name>]",
+    "enable_node_taint": "Whether the node is tainted.  [true]",
+    "node_taint_key": "[virtual-kubelet.io/provider]",
+    "node_taint_value": "[ukc]",
+    "node_taint_effect": "[NoSchedule]",
+    "enable_platform_health_condition": "Publish UnikraftPlatformHealthy.  [true]",
+    "enable_pvc_watcher": "Provision claims of class ukc-volume.  [true]",
+    "namespace": "Namespace of the lease by which daemons elect the provisioner.  [default]",
+    "pod_finalizer": "Finalizer of Pods; empty for none.  [cloud.unikraft.v1/resources]",
+    "pod_status_update_interval": "How often all instances are listed.  [5s]",
+    "naming": "Names of cloud resources: readable or hashed.  [readable]",
+    "addr": "Where the kubelet API listens.  [:10250]",
+    "tls_cert_file": "Serving certificate of the kubelet API.  [self-signed]",
+    "tls_key_file": "Its key.",
+}
+
+
+@click.group()
+@click.version_option(__version__, prog_name="kraftlet-trio")
+def main() -> None:
+    """A virtual Kubernetes node whose containers are Unikraft Cloud instances."""
+
+
+@main.group()
+def simulate() -> None:
+    """Serve a simulated Unikraft Cloud or Kubernetes API on this machine."""
+
+
+simulate.add_command(cloud_simulator)
+simulate.add_command(kubernetes_simulator)
+main.add_command(demo)
+
+
+@main.command(context_settings={"show_default": True})
+@click.option(
+    "--kubeconfig",
+    type=click.Path(path_type=Path),
+    help="Kubeconfig file.  [$KUBECONFIG, else the Pod's ServiceAccount, else ~/.kube/config]",
+)
+@click.option("--log-level", type=click.Choice(LEVELS), default="info", envvar="KRAFTLET_LOG_LEVEL")
+@click.option(
+    "--log-type", type=click.Choice(["json", "console"]), default="json", envvar="KRAFTLET_LOG_TYPE"
+)
+def run(kubeconfig: Path | None, log_level: str, log_type: str, **options: str | None) -> None:
+    """Register the node and run its Pods, until SIGINT or SIGTERM.
+
+    Stopping leaves all instances running.
+    """
+    configure_logs(log_level, json=log_type == "json")
+    try:
+        settings = parse_settings(
+            {name: text for name, text in options.items() if text is not None}
+        )
+        cluster = _cluster_access(kubeconfig)
+        cloud = _cloud_access(settings.cloud)
+        trio.run(_run_until_signalled, cluster, cloud, settings)
+    except (SettingsError, ConfigError, _CannotStart) as error:
+        click.echo(f"kraftlet-trio: {error}", err=True)
+        sys.exit(1)
+
+
+for _name, _help in reversed(_OPTIONS.items()):
+    run = click.option(
+        f"--{_name.replace('_', '-')}", _name, envvar=f"KRAFTLET_{_name.upper()}", help=_help
+    )(run)
+
+
+class _CannotStart(Exception):
+    """One of the two APIs does not let the daemon begin."""
+
+
+def _cluster_access(kubeconfig: Path | None) -> ClusterAccess:
+    if kubeconfig is None and not os.environ.get("KUBECONFIG"):
+        try:
+            return in_cluster()
+        except ConfigError:
+            pass  # not inside a cluster: the user's own kubeconfig then
+    return load_kubeconfig(kubeconfig)
+
+
+def _cloud_access(settings: CloudSettings) -> CloudAccess:
+    context: ssl.SSLContext | None = None
+    if settings.ca_file or settings.insecure:
+        context = ssl.create_default_context(cafile=settings.ca_file)
+        if settings.insecure:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+    token = TokenFile(settings.token_file) if settings.token_file else lambda: settings.token
+    return CloudAccess(base_url=settings.url, token=token, ssl_context=context)
+
+
+async def _run_until_signalled(
+    cluster: ClusterAccess, access: CloudAccess, settings: Settings
+) -> None:
+    async def leave_when_signalled(scope: trio.CancelScope) -> None:
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async for number in signals:
+                log.info("leaving, instances stay", signal=signal.Signals(number).name)
+                scope.cancel()
+
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(leave_when_signalled, nursery.cancel_scope)
+            await _run(cluster, access, settings)
+    except ExceptionGroup as group:
+        refusals = group.subgroup(_CannotStart)
+        if refusals is None:
+            raise
+        raise refusals.exceptions[0] from None
+
+
+async def _run(cluster: ClusterAccess, access: CloudAccess, settings: Settings) -> None:
+    async with KubernetesClient(cluster) as kubernetes, CloudClient(access) as cloud:
+        try:
+            await cloud.quotas()
+        except CloudError as error:
+            raise _CannotStart(
+                f"Unikraft Cloud at {access.base_url}: {error}; check the metro "
+                "(KRAFTLET_UKC_DEFAULT_METRO) and the token (KRAFTLET_UKC_TOKEN)"
+            ) from error
+        try:
+            await kubernetes.server_version()
+        except KubernetesError as error:
+            raise _CannotStart(
+                f"Kubernetes API at {cluster.server}: {error}; check KUBECONFIG"
+            ) from error
+        await run_daemon(kubernetes, cloud, settings)

@@ -1,0 +1,146 @@
+"""The nursery tree of the daemon, read from top to bottom.
+
+Start order is dependency order, nesting is shutdown order: events are posted to the last. Stopping
+the daemon leaves every instance as it is: a restart must not be an outage.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import structlog
+import trio
+
+from kraftlet_trio.clock import utc_now
+from kraftlet_trio.cloud.client import CloudClient
+from kraftlet_trio.cloud.instance_feed import InstanceFeed
+from kraftlet_trio.doorbell import Doorbell
+from kraftlet_trio.http.server import serve
+from kraftlet_trio.kubelet_api.certificate import self_signed_context, server_context
+from kraftlet_trio.kubelet_api.server import answer
+from kraftlet_trio.kubernetes.client import KubernetesClient
+from kraftlet_trio.kubernetes.events import EventRecorder
+from kraftlet_trio.kubernetes.informer import run_informer
+from kraftlet_trio.kubernetes.objects import PersistentVolumeClaim, Pod, PodUID, Service
+from kraftlet_trio.kubernetes.resources import PERSISTENT_VOLUME_CLAIMS, PODS, SERVICES
+from kraftlet_trio.kubernetes.store import Store
+from kraftlet_trio.mapping.names import node_tag
+from kraftlet_trio.node.run import run_node
+from kraftlet_trio.pods.context import PodContext
+from kraftlet_trio.pods.supervisor import PodActors
+from kraftlet_trio.services.groups import ServiceGroups
+from kraftlet_trio.services.index import ServiceIndex
+from kraftlet_trio.settings import KubeletAPISettings, Settings
+from kraftlet_trio.volumes.provisioner import run_claim_provisioner
+
+log = structlog.get_logger()
+
+_POST_EVENTS_SECONDS = 5.0
+"""How long the last events may take at shutdown."""
+
+
+async def run_daemon(
+    kubernetes: KubernetesClient,
+    cloud: CloudClient,
+    settings: Settings,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Be a node until cancelled; ``started`` fires once Pods are tended and the node is Ready."""
+    events = EventRecorder("kraftlet", settings.node.name)
+    async with trio.open_nursery() as outer:
+        outer.start_soon(events.post_forever, kubernetes)
+        try:
+            await _tend_node(kubernetes, cloud, settings, events, task_status)
+        finally:
+            with trio.move_on_after(_POST_EVENTS_SECONDS, shield=True):
+                await events.drained()
+            outer.cancel_scope.cancel()
+
+
+async def _tend_node(
+    kubernetes: KubernetesClient,
+    cloud: CloudClient,
+    settings: Settings,
+    events: EventRecorder,
+    task_status: trio.TaskStatus[None],
+) -> None:
+    pods, services = Store[Pod](), Store[Service]()
+    claims, claims_changed = Store[PersistentVolumeClaim](), Doorbell()
+    service_index = ServiceIndex(services)
+    feed = InstanceFeed(
+        cloud, tag=node_tag(settings.node.name), interval=settings.status_interval_seconds
+    )
+    async with trio.open_nursery() as sources, trio.open_nursery() as work:
+        groups = ServiceGroups(cloud, lambda uid: actors.wake(uid))
+        actors = PodActors(
+            work,
+            PodContext(
+                settings=settings.pods,
+                kubernetes=kubernetes,
+                cloud=cloud,
+                feed=feed,
+                groups=groups,
+                events=events,
+                pods=pods,
+                services=service_index,
+                claims=claims,
+            ),
+        )
+
+        def on_pods(uids: set[str]) -> None:
+            for uid in uids:
+                actors.wake(PodUID(uid))
+
+        def on_services(uids: set[str]) -> None:
+            actors.wake_namespaces(service_index.refresh(uids))
+
+        def on_claims(uids: set[str]) -> None:
+            claims_changed.ring()
+            namespaces = {
+                claim.metadata.namespace for uid in uids if (claim := claims.get(uid)) is not None
+            }
+            actors.wake_namespaces(namespaces)
+
+        # Actors judge by what is absent too, so all sources are complete before the first Pod.
+        await work.start(groups.run)
+        await sources.start(feed.run, lambda uid: actors.wake(PodUID(uid)))
+        await sources.start(run_informer, kubernetes, SERVICES, services, on_services)
+        await sources.start(run_informer, kubernetes, PERSISTENT_VOLUME_CLAIMS, claims, on_claims)
+        own = f"spec.nodeName={settings.node.name}"
+        await sources.start(
+            partial(run_informer, kubernetes, PODS, pods, on_pods, field_selector=own)
+        )
+        if settings.claims is not None:
+            sources.start_soon(
+                run_claim_provisioner,
+                kubernetes,
+                cloud,
+                claims,
+                claims_changed,
+                events,
+                settings.claims,
+            )
+        if settings.kubelet_api is not None:
+            await sources.start(_serve_kubelet_api, settings.kubelet_api, settings.node.name)
+        await sources.start(run_node, kubernetes, cloud, settings.node, events)
+        log.info("node ready", node=settings.node.name)
+        task_status.started()
+
+
+async def _serve_kubelet_api(
+    settings: KubeletAPISettings,
+    node_name: str,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    if settings.cert_file is not None:
+        tls = server_context(settings.cert_file, settings.key_file)
+    else:
+        tls = self_signed_context(node_name, settings.address, utc_now())
+    async with trio.open_nursery() as nursery:
+        port = await nursery.start(
+            partial(serve, answer, host=settings.host, port=settings.port, tls=tls)
+        )
+        log.info("kubelet API listens", port=port)
+        task_status.started()

@@ -1,0 +1,237 @@
+"""What a user may decide about the daemon, parsed once from flags and environment.
+
+Each subsystem is given its own part only. All faults are reported together.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import attrs
+
+from kraftlet_trio import __version__
+from kraftlet_trio.cloud.access import endpoint
+from kraftlet_trio.kubernetes.objects import Taint
+from kraftlet_trio.mapping.names import Naming
+from kraftlet_trio.node.settings import NodeSettings
+from kraftlet_trio.pods.context import FINALIZER, PodSettings
+from kraftlet_trio.volumes.settings import ClaimSettings
+
+T = TypeVar("T")
+
+_DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>ms|s|m|h)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_NODE_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
+_NONE: dict[str, str] = {}
+_TAINT_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+
+
+class SettingsError(Exception):
+    """Settings that cannot be used; one line for each fault."""
+
+
+@attrs.frozen(kw_only=True)
+class CloudSettings:
+    """Where the platform is and what opens it."""
+
+    url: str
+    token: str = attrs.field(default="", repr=False)
+    token_file: Path | None = None
+    """Read again when it changes, so that a token is rotated without a restart."""
+    ca_file: Path | None = None
+    insecure: bool = False
+    """The platform's certificate is not verified."""
+
+
+@attrs.frozen(kw_only=True)
+class KubeletAPISettings:
+    """Where the node itself listens."""
+
+    host: str
+    port: int
+    address: str
+    """The address that callers know it by; may be empty."""
+    cert_file: Path | None = None
+    """Without one the node signs a certificate itself."""
+    key_file: Path | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    cloud: CloudSettings
+    node: NodeSettings
+    pods: PodSettings
+    claims: ClaimSettings | None
+    """None: claims of class ``ukc-volume`` are left to another provisioner."""
+    kubelet_api: KubeletAPISettings | None
+    """None where the daemon runs without sockets."""
+    status_interval_seconds: float = 5.0
+    """How often all instances are listed; those in transition are read far more often."""
+
+
+def parse_settings(options: Mapping[str, str]) -> Settings:
+    """Settings from texts by option name, as the command line and the environment give them.
+
+    Raises:
+        SettingsError: naming each faulty option, its value, and what to write instead.
+    """
+    faults: list[str] = []
+
+    def value(name: str, parse: Callable[[str], T], *, default: T) -> T:
+        text = options.get(name, "")
+        if text == "":
+            return default
+        try:
+            return parse(text)
+        except ValueError as error:
+            variable = f"KRAFTLET_{name.upper()}"
+            faults.append(f"--{name.replace('_', '-')} ({variable}): {error}")
+            return default
+
+    node_name = value("node_name", _node_name, default="kraftlet")
+    address = value("node_internal_ip", _ip_address, default="")
+    host, port = value("addr", _listen_address, default=("", 10250))
+    token, token_file = options.get("ukc_token", ""), options.get("ukc_token_file", "")
+    if not options.get("ukc_default_metro"):
+        faults.append(
+            "--ukc-default-metro (KRAFTLET_UKC_DEFAULT_METRO): none given; "
+            "write a metro (fra) or the URL of a platform"
+        )
+    if not token and not token_file:
+        faults.append(
+            "--ukc-token (KRAFTLET_UKC_TOKEN): none given; "
+            "write the platform's token, or a file that holds it with --ukc-token-file"
+        )
+    cloud = CloudSettings(
+        url=value("ukc_default_metro", endpoint, default=""),
+        token=token,
+        token_file=Path(token_file) if token_file else None,
+        ca_file=value("ukc_ca_file", _existing_file, default=None),
+        insecure=value("allow_insecure", boolean, default=False),
+    )
+    taint = None
+    if value("enable_node_taint", boolean, default=True):
+        taint = Taint(
+            key=options.get("node_taint_key") or "virtual-kubelet.io/provider",
+            value=options.get("node_taint_value") or "ukc",
+            effect=value("node_taint_effect", _taint_effect, default="NoSchedule"),
+        )
+    node = NodeSettings(
+        name=node_name,
+        internal_ip=address,
+        kubelet_port=port,
+        architecture=options.get("node_architecture") or "amd64",
+        labels=value("node_labels", _pairs, default=_NONE),
+        annotations=value("node_annotations", _pairs, default=_NONE),
+        taint=taint,
+        provider_id=options.get("node_provider_id") or f"unikraft://{node_name}",
+        platform_health_condition=value("enable_platform_health_condition", boolean, default=True),
+        version=__version__,
+    )
+    naming = value("naming", _naming, default=Naming())
+    pods = PodSettings(
+        node_name=node_name,
+        host_ip=address,
+        naming=naming,
+        finalizer=options.get("pod_finalizer", FINALIZER),
+    )
+    claims = None
+    if value("enable_pvc_watcher", boolean, default=True):
+        claims = ClaimSettings(
+            node_name=node_name,
+            namespace=options.get("namespace") or "default",
+            naming=naming,
+        )
+    cert_file = value("tls_cert_file", _existing_file, default=None)
+    key_file = value("tls_key_file", _existing_file, default=None)
+    if (cert_file is None) != (key_file is None):
+        faults.append("--tls-cert-file and --tls-key-file: one needs the other; give both")
+    settings = Settings(
+        cloud=cloud,
+        node=node,
+        pods=pods,
+        claims=claims,
+        kubelet_api=KubeletAPISettings(
+            host=host, port=port, address=address, cert_file=cert_file, key_file=key_file
+        ),
+        status_interval_seconds=value("pod_status_update_interval", seconds, default=5.0),
+    )
+    if faults:
+        raise SettingsError("\n".join(faults))
+    return settings
+
+
+def boolean(text: str) -> bool:
+    match text.strip().lower():
+        case "true" | "t" | "1" | "yes" | "on":
+            return True
+        case "false" | "f" | "0" | "no" | "off":
+            return False
+    raise ValueError(f"{text!r} is neither true nor false")
+
+
+def seconds(text: str) -> float:
+    """A duration such as ``15s``, ``500ms`` or ``1m30s``, in seconds."""
+    parts = list(_DURATION.finditer(text))
+    if not parts or "".join(part[0] for part in parts) != text:
+        raise ValueError(f"{text!r} is no duration; write one such as 5s, 500ms or 1m30s")
+    total = sum(float(part["number"]) * _SECONDS[part["unit"]] for part in parts)
+    if total <= 0:
+        raise ValueError(f"{text!r} is no time at all; write one such as 5s")
+    return total
+
+
+def _node_name(text: str) -> str:
+    if len(text) > 253 or not _NODE_NAME.fullmatch(text):
+        raise ValueError(f"{text!r} is no node name; write a lower-case DNS name")
+    return text
+
+
+def _ip_address(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise ValueError(f"{text!r} is no IP address") from None
+
+
+def _listen_address(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdigit() or not 0 <= int(port) <= 65535:
+        raise ValueError(f"{text!r} is no address to listen at; write [host]:port, as :10250")
+    return host.strip("[]"), int(port)
+
+
+def _taint_effect(text: str) -> str:
+    if text not in _TAINT_EFFECTS:
+        raise ValueError(f"{text!r} is no taint effect; write one of {', '.join(_TAINT_EFFECTS)}")
+    return text
+
+
+def _pairs(text: str) -> dict[str, str]:
+    pairs = {}
+    for part in filter(None, (part.strip() for part in text.split(";"))):
+        key, equals, value = part.partition("=")
+        if not equals or not key.strip():
+            raise ValueError(f"{part!r} is no key=value; write them as key=value;key=value")
+        pairs[key.strip()] = value.strip()
+    return pairs
+
+
+def _naming(text: str) -> Naming:
+    match text:
+        case "readable":
+            return Naming()
+        case "hashed":
+            return Naming(hashed=True)
+    raise ValueError(f"{text!r} is no way of naming; write readable or hashed")
+
+
+def _existing_file(text: str) -> Path | None:
+    path = Path(text)
+    if not path.is_file():
+        raise ValueError(f"there is no file {text}")
+    return path
