@@ -112,7 +112,7 @@ def expand(text: str, variables: Mapping[str, str]) -> str:
         if name is None:
             return "$"
         value = variables.get(name, match[0])
-        characters += len(value)
+        characters += len(value) - len(match[0])
         if characters > MOST_CHARACTERS:
             raise _too_large(f"the text {shown(text)} with its $(…) replaced")
         return value

@@ -1,0 +1,298 @@
+import base64
+
+import pytest
+
+from kraftlet_trio.kubernetes.objects import (
+    ConfigMap,
+    Container,
+    EnvFromReference,
+    EnvFromSource,
+    EnvVar,
+    EnvVarSource,
+    KeySelector,
+    ObjectFieldSelector,
+    ObjectMeta,
+    Pod,
+    PodSpec,
+    ResourceFieldSelector,
+    ResourceRequirements,
+    Secret,
+)
+from kraftlet_trio.mapping.environment import expand, references, resolve
+from kraftlet_trio.mapping.problems import ConfigurationProblem
+
+
+def secret(**values: bytes) -> Secret:
+    return Secret(data={key: base64.b64encode(raw).decode() for key, raw in values.items()})
+
+
+CONFIG_MAPS = {"settings": ConfigMap(data={"mode": "prod", "with space": "x", "..up": "y"})}
+SECRETS = {"login": secret(password=b"s3cr3t", picture=b"\xff\x00")}
+
+POD = Pod(
+    metadata=ObjectMeta(
+        name="web-0",
+        namespace="team-a",
+        uid="u-1",
+        labels={"app": "web", "example.com/tier": 'a"b'},
+        annotations={"note": "two\nlines"},
+    ),
+    spec=PodSpec(
+        service_account_name="robot",
+        containers=(
+            Container(name="app"),
+            Container(
+                name="side",
+                resources=ResourceRequirements(
+                    limits={"cpu": "1500m", "memory": "100M"}, requests={"memory": "1Mi"}
+                ),
+            ),
+        ),
+    ),
+)
+
+
+def environment(*env: EnvVar, env_from: tuple[EnvFromSource, ...] = (), host_ip="192.0.2.1"):
+    return resolve(
+        Container(name="app", env=env, env_from=env_from),
+        POD,
+        config_maps=CONFIG_MAPS,
+        secrets=SECRETS,
+        node_name="kraftlet",
+        host_ip=host_ip,
+    )
+
+
+def field(path: str) -> EnvVar:
+    return EnvVar(name="X", value_from=EnvVarSource(field_ref=ObjectFieldSelector(field_path=path)))
+
+
+def resource(name: str, *, container: str = "side", divisor: str = "") -> EnvVar:
+    selector = ResourceFieldSelector(container_name=container, resource=name, divisor=divisor)
+    return EnvVar(name="X", value_from=EnvVarSource(resource_field_ref=selector))
+
+
+def from_config_map(name: str, key: str, *, optional: bool = False) -> EnvVar:
+    selector = KeySelector(name=name, key=key, optional=optional)
+    return EnvVar(name="X", value_from=EnvVarSource(config_map_key_ref=selector))
+
+
+def from_secret(name: str, key: str, *, optional: bool = False) -> EnvVar:
+    selector = KeySelector(name=name, key=key, optional=optional)
+    return EnvVar(name="X", value_from=EnvVarSource(secret_key_ref=selector))
+
+
+@pytest.mark.parametrize(
+    ("text", "expanded"),
+    [
+        ("$(A)", "a"),
+        ("$(A)$(A)-$(EMPTY)", "aa-"),
+        ("$$(A)", "$(A)"),
+        ("$$$(A)", "$a"),
+        ("$$$$(A)", "$$(A)"),
+        ("$(nobody)", "$(nobody)"),
+        ("$A ${A}", "$A ${A}"),
+        ("$(A", "$(A"),
+        ("$(A$$", "$(A$"),
+        ("$($(A)", "$($(A)"),
+        ("$()", "$()"),
+        ("$", "$"),
+        ("x$", "x$"),
+        ("", ""),
+        (")$$(", ")$("),
+        ("$(CHAIN)", "$(A)"),
+    ],
+)
+def test_expansion(text, expanded):
+    assert expand(text, {"A": "a", "EMPTY": "", "CHAIN": "$(A)"}) == expanded
+
+
+def test_expansion_of_a_megabyte_of_open_references_is_quick():
+    text = "$(" * 500_000
+    assert expand(text, {}) == text
+    assert expand(text + ")", {}) == text + ")"
+
+
+def test_variables_see_those_before_them():
+    env = environment(
+        EnvVar(name="A", value="1"),
+        EnvVar(name="B", value="$(A)2"),
+        EnvVar(name="C", value="$(B)$(D)"),
+        EnvVar(name="D", value="4"),
+    )
+    assert env.variables == {"A": "1", "B": "12", "C": "12$(D)", "D": "4"}
+
+
+def test_doubling_references_end_in_a_problem_not_in_memory():
+    variables = [EnvVar(name="V0", value="x" * 64)]
+    variables += [EnvVar(name=f"V{n + 1}", value=f"$(V{n})$(V{n})") for n in range(60)]
+    with pytest.raises(ConfigurationProblem) as caught:
+        environment(*variables)
+    assert caught.value.reason == "EnvironmentTooLarge"
+
+
+def test_env_goes_before_env_from_and_may_refer_to_it():
+    env = environment(
+        EnvVar(name="P_mode", value="$(P_mode)+"),
+        env_from=(
+            EnvFromSource(prefix="P_", config_map_ref=EnvFromReference(name="settings")),
+            EnvFromSource(secret_ref=EnvFromReference(name="login")),
+        ),
+    )
+    assert env.variables == {"P_mode": "prod+", "P_..up": "y", "password": "s3cr3t"}
+
+
+def test_what_env_from_cannot_take_is_skipped_with_a_warning():
+    env = environment(
+        env_from=(
+            EnvFromSource(config_map_ref=EnvFromReference(name="settings")),
+            EnvFromSource(secret_ref=EnvFromReference(name="login")),
+        )
+    )
+    assert env.variables == {"mode": "prod", "password": "s3cr3t"}
+    assert [warning.reason for warning in env.warnings] == ["InvalidEnvironmentVariableNames"] * 2
+    assert "..up, with space" in env.warnings[0].message
+    assert "Secret team-a/login" in env.warnings[1].message
+
+
+def test_keys_of_config_maps_and_secrets():
+    assert environment(from_config_map("settings", "mode")).variables == {"X": "prod"}
+    assert environment(from_secret("login", "password")).variables == {"X": "s3cr3t"}
+
+
+@pytest.mark.parametrize(
+    ("variable", "reason", "message"),
+    [
+        (
+            from_config_map("settings", "k"),
+            "MandatoryConfigMapKeyNotFound",
+            "couldn't find key k in ConfigMap team-a/settings",
+        ),
+        (from_config_map("gone", "k"), "MandatoryConfigMapNotFound", 'configmap "gone" not found'),
+        (
+            from_secret("login", "k"),
+            "MandatorySecretKeyNotFound",
+            "couldn't find key k in Secret team-a/login",
+        ),
+        (from_secret("gone", "k"), "MandatorySecretNotFound", 'secret "gone" not found'),
+        (
+            from_secret("login", "picture"),
+            "FailedToReadMandatorySecret",
+            "key picture in Secret team-a/login is not text",
+        ),
+    ],
+)
+def test_what_is_required_and_missing_is_a_problem(variable, reason, message):
+    with pytest.raises(ConfigurationProblem) as caught:
+        environment(variable)
+    assert caught.value.reason == reason
+    assert caught.value.message.startswith(message)
+    assert "; " in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("variable", "reason"),
+    [
+        (from_config_map("settings", "k", optional=True), "OptionalConfigMapKeyNotFound"),
+        (from_config_map("gone", "k", optional=True), "OptionalConfigMapNotFound"),
+        (from_secret("login", "k", optional=True), "OptionalSecretKeyNotFound"),
+        (from_secret("gone", "k", optional=True), "OptionalSecretNotFound"),
+    ],
+)
+def test_what_is_optional_and_missing_is_left_out_with_a_warning(variable, reason):
+    env = environment(variable, EnvVar(name="Y", value="$(X)"))
+    assert env.variables == {"Y": "$(X)"}
+    assert [warning.reason for warning in env.warnings] == [reason]
+
+
+def test_env_from_of_a_missing_object():
+    missing = EnvFromSource(config_map_ref=EnvFromReference(name="gone", optional=True))
+    assert environment(env_from=(missing,)).warnings[0].reason == "OptionalConfigMapNotFound"
+    with pytest.raises(ConfigurationProblem, match='secret "gone" not found'):
+        environment(env_from=(EnvFromSource(secret_ref=EnvFromReference(name="gone")),))
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("metadata.name", "web-0"),
+        ("metadata.namespace", "team-a"),
+        ("metadata.uid", "u-1"),
+        ("metadata.labels['app']", "web"),
+        ("metadata.labels['nobody']", ""),
+        ("metadata.annotations['note']", "two\nlines"),
+        ("metadata.labels", 'app="web"\nexample.com/tier="a\\"b"'),
+        ("metadata.annotations", 'note="two\\nlines"'),
+        ("spec.nodeName", "kraftlet"),
+        ("spec.serviceAccountName", "robot"),
+        ("status.hostIP", "192.0.2.1"),
+        ("status.hostIPs", "192.0.2.1"),
+    ],
+)
+def test_fields_of_the_pod(path, value):
+    assert environment(field(path)).variables == {"X": value}
+
+
+@pytest.mark.parametrize(
+    "path", ["status.podIP", "status.podIPs", "status.phase", "metadata.name['x']", ""]
+)
+def test_a_field_without_a_value_is_a_problem(path):
+    with pytest.raises(
+        ConfigurationProblem, match=f'field "{path}" has no value'.replace("[", ".")
+    ):
+        environment(field(path))
+
+
+def test_the_host_address_of_a_node_without_one_is_a_problem():
+    with pytest.raises(ConfigurationProblem, match="no address yet"):
+        environment(field("status.hostIP"), host_ip="")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        (resource("limits.cpu"), "2"),
+        (resource("limits.cpu", divisor="1m"), "1500"),
+        (resource("limits.cpu", divisor="0"), "2"),
+        (resource("limits.memory"), "100000000"),
+        (resource("limits.memory", divisor="1Mi"), "96"),
+        (resource("requests.memory", divisor="1Ki"), "1024"),
+        (resource("requests.cpu"), "0"),
+        (resource("limits.memory", container="app", divisor="1Mi"), "128"),
+        (resource("limits.cpu", container=""), "1"),
+        (resource("limits.ephemeral-storage"), "0"),
+    ],
+)
+def test_resources_in_divisors_rounded_up(variable, value):
+    assert environment(variable).variables == {"X": value}
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        resource("limits.cpu", container="nobody"),
+        resource("limits"),
+        resource("limits.cpu", divisor="-1"),
+        resource("limits.cpu", divisor="many"),
+    ],
+)
+def test_resources_that_make_no_sense_are_a_problem(variable):
+    with pytest.raises(ConfigurationProblem):
+        environment(variable)
+
+
+def test_references_name_every_object():
+    container = Container(
+        name="app",
+        env=(from_config_map("a", "k"), from_secret("b", "k", optional=True), field("spec.x")),
+        env_from=(
+            EnvFromSource(config_map_ref=EnvFromReference(name="c")),
+            EnvFromSource(secret_ref=EnvFromReference(name="d")),
+        ),
+    )
+    assert references(container).config_maps == {"a", "c"}
+    assert references(container).secrets == {"b", "d"}
+
+
+def test_values_do_not_show_when_printed():
+    assert "s3cr3t" not in repr(environment(from_secret("login", "password")))
