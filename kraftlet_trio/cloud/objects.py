@@ -20,6 +20,8 @@ RUNNING = "running"
 DRAINING = "draining"
 STOPPING = "stopping"
 STANDBY = "standby"
+DELETED = "deleted"
+"""Kept for inspection only, where the platform retains deleted instances. It never comes back."""
 
 # Bits of an instance's stop_reason.
 STOP_KERNEL = 1

@@ -1,0 +1,181 @@
+"""HTTP exchanges with the platform: the token, bounds in time and number, what is tried again.
+
+A request that only reads, or that changes nothing more when it is done twice, is repeated after
+a lost answer, a 429 or a 5xx. Any other is repeated only where the platform cannot have seen it,
+or refused it unread. A busy resource is waited for a while.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+import httpx
+import orjson
+import trio
+
+from kraftlet_trio import __version__
+from kraftlet_trio.cloud.access import CloudAccess, trust
+from kraftlet_trio.cloud.envelope import Envelope, read_answer
+from kraftlet_trio.cloud.errors import CloudUnauthorized, CloudUnavailable, ResourceBusy
+
+CONCURRENT_READS = 16
+CONCURRENT_WRITES = 32
+"""Counted apart, so that a thousand Pods being created do not hide what became of the first."""
+CONNECT_SECONDS = 10.0
+ATTEMPT_SECONDS = 30.0
+"""No request here asks the platform to wait, so a longer silence is a dead path."""
+IDLE_CONNECTION_SECONDS = 15.0
+"""Below what proxies keep an idle connection for; a create must not meet a closed one."""
+ATTEMPTS = 4
+FIRST_RETRY_SECONDS = 0.25
+LONGEST_RETRY_AFTER_SECONDS = 10.0
+"""If the platform asks for more, the caller does the waiting."""
+FIRST_BUSY_SECONDS = 0.5
+LONGEST_BUSY_SECONDS = 2.0
+BUSY_FOR_SECONDS = 10.0
+CLOSE_SECONDS = 2.0
+
+
+@attrs.frozen(kw_only=True)
+class Call:
+    """One request. *about* begins the text of its errors."""
+
+    about: str
+    method: str
+    path: str
+    """Percent-encoded, from ``/v1`` on."""
+    query: str = ""
+    """Percent-encoded; a tag filter keeps its commas."""
+    body: Any = attrs.field(default=None, repr=False)
+    repeatable: bool = True
+
+
+class _NotSeen(CloudUnavailable):
+    """The platform cannot have acted on the request."""
+
+
+class CloudSession:
+    """Exchanges with the platform, over *transport* if given. ``aclose`` ends it."""
+
+    def __init__(self, access: CloudAccess, transport: httpx.AsyncBaseTransport | None) -> None:
+        self._access = access
+        self._reads = trio.CapacityLimiter(CONCURRENT_READS)
+        self._writes = trio.CapacityLimiter(CONCURRENT_WRITES)
+        self._http = httpx.AsyncClient(
+            transport=transport or _network_transport(access),
+            # Whole attempts are bounded by cancel scopes, which see a trickling peer too.
+            timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
+            trust_env=False,
+            headers={
+                "accept": "application/json",
+                "user-agent": f"kraftlet-trio/{__version__}",
+            },
+        )
+
+    async def aclose(self) -> None:
+        with trio.move_on_after(CLOSE_SECONDS, shield=True):
+            await self._http.aclose()
+
+    async def perform(self, call: Call, key: str) -> list[dict[str, Any]]:
+        """Make the call until it succeeds for every item under *key*, or fails; the items.
+
+        Raises ``CloudError``: ``ResourceBusy`` only after having tried for some seconds.
+        """
+        pause = FIRST_BUSY_SECONDS
+        give_up_at = trio.current_time() + BUSY_FOR_SECONDS
+        while True:
+            try:
+                return (await self.answer(call)).succeeded(key)
+            except ResourceBusy as error:
+                # Code 15, still attached, may last for hours; others wait for less.
+                if error.code == 15 or trio.current_time() + pause > give_up_at:
+                    raise
+            await trio.sleep(pause)
+            pause = min(2 * pause, LONGEST_BUSY_SECONDS)
+
+    async def answer(self, call: Call) -> Envelope:
+        """The platform's answer, its items not yet looked at. Raises ``CloudError``."""
+        pause = FIRST_RETRY_SECONDS
+        for _ in range(ATTEMPTS - 1):
+            try:
+                return await self._attempt(call)
+            except CloudUnavailable as error:
+                if not (call.repeatable or isinstance(error, _NotSeen)):
+                    raise
+                if (error.retry_after or 0) > LONGEST_RETRY_AFTER_SECONDS:
+                    raise
+                wait = max(random.uniform(pause, 2 * pause), error.retry_after or 0)
+            await trio.sleep(wait)
+            pause *= 2
+        return await self._attempt(call)
+
+    async def _attempt(self, call: Call) -> Envelope:
+        async with self._reads if call.method == "GET" else self._writes:
+            token = self._access.token()
+            try:
+                return await self._exchange(call, token)
+            except CloudUnauthorized:
+                replaced = self._access.token()
+                if replaced == token:
+                    raise
+                return await self._exchange(call, replaced)
+
+    async def _exchange(self, call: Call, token: str) -> Envelope:
+        headers = {"authorization": f"Bearer {token}"}
+        content = None
+        if call.body is not None:
+            content = orjson.dumps(call.body)
+            headers["content-type"] = "application/json"
+        url = self._access.base_url + call.path + (f"?{call.query}" if call.query else "")
+        response = None
+        with trio.move_on_after(ATTEMPT_SECONDS):
+            try:
+                response = await self._http.request(
+                    call.method, url, content=content, headers=headers
+                )
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                raise _NotSeen(f"{call.about}: no connection: {_reason(error)}") from error
+            except httpx.HTTPError as error:
+                raise CloudUnavailable(f"{call.about}: {_reason(error)}") from error
+        if response is None:
+            raise CloudUnavailable(f"{call.about}: no answer within {ATTEMPT_SECONDS:.0f} s")
+        try:
+            return read_answer(
+                response.status_code,
+                response.content,
+                about=call.about,
+                retry_after=_retry_after_seconds(response.headers),
+            )
+        except CloudUnavailable as error:
+            if response.status_code == 429:
+                raise _NotSeen(str(error), retry_after=error.retry_after) from error
+            raise
+
+
+def _network_transport(access: CloudAccess) -> httpx.AsyncBaseTransport:
+    connections = CONCURRENT_READS + CONCURRENT_WRITES
+    return httpx.AsyncHTTPTransport(
+        verify=access.ssl_context or trust(),
+        trust_env=False,
+        limits=httpx.Limits(
+            max_connections=connections,
+            max_keepalive_connections=connections,
+            keepalive_expiry=IDLE_CONNECTION_SECONDS,
+        ),
+    )
+
+
+def _reason(error: httpx.HTTPError) -> str:
+    return str(error) or type(error).__name__
+
+
+def _retry_after_seconds(headers: Mapping[str, str]) -> float | None:
+    """``Retry-After`` where it is a number; a date would trust two clocks to agree."""
+    try:
+        seconds = float(headers.get("retry-after", ""))
+    except ValueError:
+        return None
+    return seconds if 0 <= seconds < float("inf") else None
