@@ -177,9 +177,10 @@ def images() -> st.SearchStrategy[str]:
 
 
 @st.composite
-def containers(draw: st.DrawFn, name: str | None = None, claims: bool = True) -> Container:
+def containers(draw: st.DrawFn, name: str = "app") -> Container:
+    """Containers of any kind; some mount a volume ``data``."""
     return Container(
-        name=name or draw(dns_labels(12)),
+        name=name,
         image=draw(images()),
         image_pull_policy=draw(st.sampled_from(["", "Always", "IfNotPresent", "Never"])),
         command=tuple(draw(st.lists(templates(), max_size=2))),
@@ -188,11 +189,7 @@ def containers(draw: st.DrawFn, name: str | None = None, claims: bool = True) ->
         env_from=tuple(draw(st.lists(env_from_sources(), max_size=2))),
         ports=tuple(draw(st.lists(container_ports(), max_size=3))),
         resources=draw(resource_requirements()),
-        volume_mounts=(
-            draw(st.sampled_from([(), (VolumeMount(name="data", mount_path="/data"),)]))
-            if claims
-            else ()
-        ),
+        volume_mounts=draw(st.sampled_from([(), (VolumeMount(name="data", mount_path="/data"),)])),
     )
 
 
@@ -221,23 +218,40 @@ def service_annotations() -> st.SearchStrategy[dict[str, str]]:
     return st.dictionaries(st.sampled_from(keys).map(SERVICE_PREFIX.__add__), values)
 
 
+def container_names(max_size: int = 2) -> st.SearchStrategy[list[str]]:
+    """Names of one container or more, some of which annotations of ``services`` speak of."""
+    names = st.sampled_from(["app", "side", "a-b", "x2345abc", "c" * 63])
+    return st.lists(names, min_size=1, max_size=max_size, unique=True)
+
+
+@st.composite
+def publishable_pods(draw: st.DrawFn) -> Pod:
+    """Pods with nothing but what Services look at."""
+    return Pod(
+        metadata=ObjectMeta(name="web-0", namespace=draw(namespaces()), labels=draw(labels())),
+        spec=PodSpec(
+            containers=tuple(
+                Container(name=name, ports=tuple(draw(st.lists(container_ports(), max_size=3))))
+                for name in draw(container_names())
+            )
+        ),
+    )
+
+
 @st.composite
 def pods(draw: st.DrawFn) -> Pod:
-    names = draw(st.lists(dns_labels(12), min_size=1, max_size=3, unique=True))
-    init_names = draw(
-        st.lists(dns_labels(12), max_size=1).filter(lambda new: not {*new} & {*names})
-    )
+    """Pods of one or two containers, with perhaps an init container and a claim."""
     return Pod(
         metadata=ObjectMeta(
-            name=draw(dns_subdomains()),
+            name=draw(st.one_of(st.just("web-0"), dns_subdomains())),
             namespace=draw(namespaces()),
             uid=str(draw(st.uuids())),
             labels=draw(labels()),
             annotations=draw(pod_annotations()),
         ),
         spec=PodSpec(
-            containers=tuple(draw(containers(name)) for name in names),
-            init_containers=tuple(draw(containers(name)) for name in init_names),
+            containers=tuple(draw(containers(name)) for name in draw(container_names())),
+            init_containers=tuple(draw(st.lists(containers("init"), max_size=1))),
             volumes=(
                 Volume(
                     name="data",
@@ -268,7 +282,7 @@ def service_ports() -> st.SearchStrategy[ServicePort]:
 def services(draw: st.DrawFn) -> Service:
     return Service(
         metadata=ObjectMeta(
-            name=draw(dns_labels()),
+            name=draw(st.one_of(st.sampled_from(["web", "web-app", "api"]), dns_labels())),
             namespace=draw(namespaces()),
             annotations=draw(service_annotations()),
             creation_timestamp=draw(

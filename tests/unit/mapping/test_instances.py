@@ -1,0 +1,285 @@
+import attrs
+import pytest
+
+from kraftlet_trio.cloud.objects import (
+    ImageRequest,
+    InstanceRequest,
+    InstanceVolumeRequest,
+    ScaleToZero,
+    ServiceGroupRequest,
+)
+from kraftlet_trio.kubernetes.objects import (
+    Container,
+    ObjectMeta,
+    PersistentVolumeClaimVolumeSource,
+    Pod,
+    PodSpec,
+    ResourceRequirements,
+    Volume,
+    VolumeMount,
+)
+from kraftlet_trio.mapping.annotations import PodOptions
+from kraftlet_trio.mapping.environment import Environment
+from kraftlet_trio.mapping.instances import instance_request
+from kraftlet_trio.mapping.names import Naming
+from kraftlet_trio.mapping.problems import ConfigurationProblem
+
+APP = Container(name="app", image="nginx:1.27")
+
+TAGS = (
+    "kraftlet:node=kraftlet",
+    "k8s.io:namespace=default",
+    "k8s.io:pod=web-0",
+    "k8s.io:container=app",
+    "k8s.io:uid=u-1",
+)
+
+
+def a_pod(*containers: Container, name: str = "web-0", **spec) -> Pod:
+    return Pod(
+        metadata=ObjectMeta(name=name, namespace="default", uid="u-1"),
+        spec=PodSpec(containers=containers or (APP,), **spec),
+    )
+
+
+def a_claim(name: str = "data", claim: str = "claim", *, read_only: bool = False) -> Volume:
+    return Volume(
+        name=name,
+        source="persistentVolumeClaim",
+        persistent_volume_claim=PersistentVolumeClaimVolumeSource(
+            claim_name=claim, read_only=read_only
+        ),
+    )
+
+
+def requested(container: Container = APP, pod: Pod | None = None, **given) -> InstanceRequest:
+    defaults = {
+        "node_name": "kraftlet",
+        "naming": Naming(),
+        "options": PodOptions(),
+        "environment": Environment({}),
+        "group": None,
+        "init": False,
+        "claim_volumes": {"claim": "cloud-volume"},
+    }
+    return instance_request(pod or a_pod(container), container, **{**defaults, **given})
+
+
+def test_a_plain_container():
+    assert requested() == InstanceRequest(
+        name="web-0-app",
+        image="nginx:1.27",
+        memory_mb=128,
+        vcpus=1,
+        autostart=True,
+        restart_policy="never",
+        hostname="web-0",
+        tags=TAGS,
+    )
+
+
+def test_a_container_with_everything():
+    container = Container(
+        name="app",
+        image="nginx:1.27",
+        command=("/srv", "$(MODE)"),
+        args=("$$(MODE)", "$(nobody)"),
+        resources=ResourceRequirements(limits={"memory": "1G", "cpu": "1500m"}),
+        volume_mounts=(VolumeMount(name="data", mount_path="/data"),),
+    )
+    request = requested(
+        container,
+        a_pod(container, volumes=(a_claim(),), hostname="host"),
+        environment=Environment({"MODE": "prod"}),
+        group="my-svc",
+    )
+    assert request == InstanceRequest(
+        name="web-0-app",
+        image="nginx:1.27",
+        args=("/srv", "prod", "$(MODE)", "$(nobody)"),
+        env={"MODE": "prod"},
+        memory_mb=954,
+        vcpus=2,
+        autostart=True,
+        restart_policy="never",
+        hostname="host",
+        service_group=ServiceGroupRequest(name="my-svc"),
+        scale_to_zero=ScaleToZero(policy="on", stateful=False, cooldown_time_ms=1000),
+        volumes=(InstanceVolumeRequest(name="cloud-volume", at="/data"),),
+        tags=TAGS,
+    )
+
+
+def test_an_init_instance_neither_starts_by_itself_nor_is_published_nor_sleeps():
+    request = requested(init=True, group="my-svc", options=PodOptions(template="warm"))
+    assert request.autostart is False
+    assert request.service_group is None
+    assert request.scale_to_zero is None
+    assert request.image == "nginx:1.27"
+
+
+def test_an_instance_from_a_template_brings_only_what_the_template_lacks():
+    request = requested(
+        attrs.evolve(APP, image="", volume_mounts=(VolumeMount(name="nobody"),)),
+        options=PodOptions(template="warm", autostart=False),
+        group="my-svc",
+        environment=Environment({"A": "1"}),
+    )
+    assert request == InstanceRequest(
+        name="web-0-app",
+        template={"name": "warm"},
+        autostart=False,
+        service_group=ServiceGroupRequest(name="my-svc"),
+        scale_to_zero=ScaleToZero(policy="on", stateful=False, cooldown_time_ms=1000),
+        tags=TAGS,
+    )
+
+
+def test_an_inline_group_is_passed_on():
+    group = ServiceGroupRequest(services=())
+    assert requested(group=group).service_group is group
+
+
+def test_without_autostart_the_instance_is_made_stopped():
+    assert requested(options=PodOptions(autostart=False)).autostart is False
+
+
+def test_nothing_sleeps_without_a_group_or_with_the_policy_off():
+    off = PodOptions(scale_to_zero=ScaleToZero(policy="off"))
+    assert requested(group=None).scale_to_zero is None
+    assert requested(group="my-svc", options=off).scale_to_zero is None
+
+
+@pytest.mark.parametrize(
+    ("image", "policy", "sent"),
+    [
+        ("nginx", "Always", "nginx"),
+        ("nginx", "IfNotPresent", "if_not_present"),
+        ("nginx:latest", "Always", "nginx:latest"),
+        ("host:5000/nginx", "Always", "host:5000/nginx"),
+        ("host:5000/nginx:1", "Always", "always"),
+        ("nginx:1", "IfNotPresent", "nginx:1"),
+        ("nginx:1", "Never", "never"),
+        ("nginx:latest", "Never", "never"),
+        ("nginx@sha256:00", "IfNotPresent", "nginx@sha256:00"),
+        ("nginx@sha256:00", "Always", "always"),
+        ("nginx:1", "", "nginx:1"),
+    ],
+)
+def test_a_pull_policy_is_sent_only_where_it_is_not_the_usual_one(image, policy, sent):
+    request = requested(attrs.evolve(APP, image=image, image_pull_policy=policy))
+    expected = sent if sent == image else ImageRequest(url=image, pull_policy=sent)
+    assert request.image == expected
+
+
+@pytest.mark.parametrize(
+    ("pod", "hostname"),
+    [
+        (a_pod(APP, hostname="host"), "host"),
+        (a_pod(APP), "web-0"),
+        (a_pod(APP, name="web.example"), None),
+        (a_pod(APP, name="w" * 64), None),
+        (a_pod(APP, Container(name="side"), hostname="host"), "web-0-app"),
+    ],
+    ids=["set", "the Pod's", "dotted", "too long", "several containers"],
+)
+@pytest.mark.parametrize("naming", [Naming(), Naming(hashed=True)])
+def test_hostname(pod, hostname, naming):
+    assert requested(APP, pod, naming=naming).hostname == hostname
+
+
+@pytest.mark.parametrize(
+    ("claim_read_only", "mount_read_only", "readonly"),
+    [(False, False, False), (True, False, True), (False, True, True)],
+)
+def test_a_mount_is_read_only_when_it_or_its_claim_is(claim_read_only, mount_read_only, readonly):
+    mount = VolumeMount(name="data", mount_path="/data", read_only=mount_read_only)
+    container = attrs.evolve(APP, volume_mounts=(mount,))
+    pod = a_pod(container, volumes=(a_claim(read_only=claim_read_only),))
+    assert requested(container, pod).volumes == (
+        InstanceVolumeRequest(name="cloud-volume", at="/data", readonly=readonly),
+    )
+
+
+def test_a_mount_path_is_made_canonical():
+    container = attrs.evolve(
+        APP, volume_mounts=(VolumeMount(name="data", mount_path="//var/./lib//x/"),)
+    )
+    pod = a_pod(container, volumes=(a_claim(),))
+    assert requested(container, pod).volumes[0].at == "/var/lib/x"
+
+
+def test_the_service_accounts_token_is_left_out_silently():
+    mount = VolumeMount(name="kube-api-access-x7k2p", mount_path="/var/run/secrets")
+    container = attrs.evolve(APP, volume_mounts=(mount,))
+    volume = Volume(name="kube-api-access-x7k2p", source="projected")
+    assert requested(container, a_pod(container, volumes=(volume,))).volumes is None
+
+
+@pytest.mark.parametrize(
+    ("volumes", "mounts", "why"),
+    [
+        ([], [VolumeMount(name="data", mount_path="/d")], 'mount "data": the Pod has no volume'),
+        (
+            [Volume(name="data", source="emptyDir")],
+            [VolumeMount(name="data", mount_path="/d")],
+            'kind "emptyDir" cannot be mounted',
+        ),
+        (
+            [Volume(name="token", source="projected")],
+            [VolumeMount(name="token", mount_path="/d")],
+            'kind "projected" cannot be mounted',
+        ),
+        (
+            [a_claim()],
+            [VolumeMount(name="data", mount_path="/d", sub_path="x")],
+            'subPath "x" cannot',
+        ),
+        (
+            [a_claim()],
+            [VolumeMount(name="data", mount_path="/d", sub_path_expr="$(X)")],
+            'subPath "$(X)" cannot',
+        ),
+        (
+            [a_claim(claim="unbound")],
+            [VolumeMount(name="data", mount_path="/d")],
+            'claim "unbound" has no cloud volume',
+        ),
+        ([a_claim()], [VolumeMount(name="data", mount_path="d")], 'path "d" cannot'),
+        ([a_claim()], [VolumeMount(name="data", mount_path="/")], 'path "/" cannot'),
+        ([a_claim()], [VolumeMount(name="data", mount_path="/d/../e")], 'path "/d/../e" cannot'),
+        ([a_claim()], [VolumeMount(name="data", mount_path="/d:rw")], 'path "/d:rw" cannot'),
+        (
+            [a_claim(), a_claim("again")],
+            [
+                VolumeMount(name="data", mount_path="/d"),
+                VolumeMount(name="again", mount_path="/e"),
+            ],
+            'mount "again": an instance mounts a volume once',
+        ),
+    ],
+)
+def test_a_mount_that_cannot_be_is_a_problem(volumes, mounts, why):
+    container = attrs.evolve(APP, volume_mounts=tuple(mounts))
+    with pytest.raises(ConfigurationProblem) as caught:
+        requested(container, a_pod(container, volumes=tuple(volumes)))
+    assert caught.value.reason == "FailedMount"
+    assert why in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("container", "reason"),
+    [
+        (attrs.evolve(APP, image=""), "InvalidImageName"),
+        (
+            attrs.evolve(APP, resources=ResourceRequirements(limits={"memory": "much"})),
+            "InvalidResources",
+        ),
+        (attrs.evolve(APP, args=("x" * 2**19,) * 3), "ArgumentsTooLarge"),
+    ],
+)
+def test_what_no_instance_can_be_is_a_problem(container, reason):
+    with pytest.raises(ConfigurationProblem) as caught:
+        requested(container)
+    assert caught.value.reason == reason
+    assert "container app" in caught.value.message
