@@ -185,7 +185,7 @@ async def test_read_under_way_overwrites_neither_put_nor_forget(feeding, autojum
     feed.put(fresh)
     feed.put(cloud.instances["c"])
     feed.forget("b")
-    await trio.sleep(1.4)
+    await trio.sleep(1.6)
     await wait_all_tasks_blocked()
     assert feed.instances == cloud.instances
 
@@ -200,17 +200,11 @@ async def test_namesake_pod_has_only_its_own(feeding, autojump_clock):
 
 UUIDS = st.sampled_from("abc")
 STATES = st.sampled_from(["starting", "running", "stopped"])
-ACTIONS = st.one_of(
-    st.tuples(st.just("set"), UUIDS, STATES),
-    st.tuples(st.just("put"), UUIDS, STATES),
-    st.tuples(st.just("forget"), UUIDS, STATES),
-    st.tuples(st.just("vanish"), UUIDS, STATES),
-    st.tuples(st.just("watch"), UUIDS, STATES),
-    st.tuples(st.just("rest"), UUIDS, STATES),
-    st.tuples(st.just("fail"), UUIDS, STATES),
-    st.tuples(st.just("heal"), UUIDS, STATES),
+ACTIONS = st.sampled_from(
+    ["set", "put", "put", "forget", "vanish", "watch", "rest", "fail", "heal"]
 )
-HISTORIES = st.lists(st.tuples(ACTIONS, st.floats(0, 2)), max_size=25)
+PAUSES = st.sampled_from([0.0, 0.03, 0.4, 1.2, 2.0])
+HISTORIES = st.lists(st.tuples(ACTIONS, UUIDS, STATES, PAUSES), min_size=1, max_size=25)
 
 
 async def live_through(history, latency):
@@ -226,7 +220,7 @@ async def live_through(history, latency):
     async with trio.open_nursery() as nursery:
         await nursery.start(feed.run, ring)
         cloud.latency = latency
-        for (action, uuid, state), pause in history:
+        for action, uuid, state, pause in history:
             instance = an_instance(uuid, pod=f"p-{uuid}", state=state)
             before = dict(feed.instances)
             match action:
@@ -253,7 +247,7 @@ async def live_through(history, latency):
             if action in ("put", "forget"):
                 assert feed.instances == before
                 # A read that began before never undoes it.
-                with trio.move_on_after(latency * 0.99):
+                with trio.move_on_after(latency + 0.5):
                     while True:
                         assert feed.instances.get(uuid) == before.get(uuid)
                         await trio.sleep(0.05)
@@ -266,7 +260,7 @@ async def live_through(history, latency):
         nursery.cancel_scope.cancel()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(history=HISTORIES, latency=st.sampled_from([0.0, 0.3, 1.5]), chance=st.random_module())
 def test_feed_settles_on_the_truth_and_never_undoes_what_it_was_told(history, latency, chance):
     trio.run(partial(live_through, history, latency), clock=MockClock(autojump_threshold=0))
