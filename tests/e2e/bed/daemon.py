@@ -1,0 +1,61 @@
+"""The daemon as a process, with the chart's identity, that can die and come back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+
+from tests.e2e.bed.cloud import KRAFTLET_TRIO, TOKEN
+from tests.e2e.bed.processes import Process, free_port
+
+NODE = "kraftlet"
+
+
+@attrs.define
+class Daemon:
+    """``kraftlet-trio run``. All runs write to one log."""
+
+    cloud_url: str
+    kubeconfig: Path
+    folder: Path
+    _process: Process | None = None
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "daemon.log"
+
+    def start(self) -> None:
+        """Returns at once: whoever needs the node waits for the node."""
+        assert self._process is None or not self._process.alive(), "it runs already"
+        token = self.folder / "token"
+        token.write_text(TOKEN)
+        self._process = Process.start(
+            "daemon",
+            [str(KRAFTLET_TRIO), "run"],
+            log=self.log,
+            env={
+                "KUBECONFIG": str(self.kubeconfig),
+                "KRAFTLET_NODE_NAME": NODE,
+                "KRAFTLET_NODE_INTERNAL_IP": "127.0.0.1",
+                # Not 0: the node says where it listens before it does.
+                "KRAFTLET_ADDR": f"127.0.0.1:{free_port()}",
+                "KRAFTLET_NAMESPACE": "kraftlet",
+                "KRAFTLET_UKC_DEFAULT_METRO": self.cloud_url,
+                "KRAFTLET_UKC_TOKEN_FILE": str(token),
+                "KRAFTLET_LOG_LEVEL": "debug",
+            },
+        )
+
+    def alive(self) -> bool:
+        return self._process is not None and self._process.alive()
+
+    def kill(self) -> None:
+        """SIGKILL: it gets no chance to tidy up."""
+        assert self._process is not None
+        self._process.kill()
+
+    def stop(self) -> int:
+        """SIGTERM. Returns the exit code."""
+        assert self._process is not None
+        return self._process.stop()

@@ -1,0 +1,107 @@
+"""The bed itself: a control plane that schedules and controls, and the chart's rights on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.e2e.bed import chart
+from tests.e2e.bed.control_plane import ControlPlane
+from tests.e2e.bed.kubectl import Kubectl, KubectlError
+from tests.e2e.bed.waiting import eventually
+
+
+def test_control_plane_gives_namespaces_their_service_account(kubectl: Kubectl) -> None:
+    kubectl("get", "namespaces", "default", "kube-node-lease")
+    eventually(lambda: kubectl.json("get", "serviceaccount", "default"))
+
+
+def test_scheduler_finds_no_room_without_a_node(kubectl: Kubectl) -> None:
+    kubectl("create", "namespace", "no-room")
+    eventually(lambda: kubectl.json("get", "serviceaccount", "default", "--namespace=no-room"))
+    kubectl("run", "lonely", "--image=nginx", "--namespace=no-room")
+
+    def unschedulable() -> bool:
+        """the scheduler has judged the Pod"""
+        pod = kubectl.json("get", "pod", "lonely", "--namespace=no-room")
+        reasons = [item.get("reason") for item in pod["status"].get("conditions", [])]
+        return "Unschedulable" in reasons
+
+    try:
+        eventually(unschedulable)
+    finally:
+        kubectl("delete", "namespace", "no-room")
+
+
+@pytest.mark.parametrize(
+    ("verb", "resource", "namespace"),
+    [
+        ("list", "pods", "default"),
+        ("patch", "pods/status", "default"),
+        ("get", "secrets", "default"),
+        ("create", "leases.coordination.k8s.io", "kube-node-lease"),
+        ("update", "leases.coordination.k8s.io", "kraftlet"),
+        ("create", "nodes", ""),
+    ],
+)
+def test_chart_grants_what_a_node_does(
+    daemon_kubeconfig: Path, kubectl: Kubectl, verb: str, resource: str, namespace: str
+) -> None:
+    assert _may(daemon_kubeconfig, kubectl, verb, resource, namespace)
+
+
+@pytest.mark.parametrize(
+    ("verb", "resource", "namespace"),
+    [
+        ("create", "pods", "default"),
+        ("list", "secrets", "default"),
+        ("watch", "configmaps", "default"),
+        ("update", "pods/status", "default"),
+        ("delete", "nodes", ""),
+        ("delete", "persistentvolumeclaims", "default"),
+        ("update", "leases.coordination.k8s.io", "default"),
+        ("delete", "leases.coordination.k8s.io", "kraftlet"),
+    ],
+)
+def test_chart_grants_no_more(
+    daemon_kubeconfig: Path, kubectl: Kubectl, verb: str, resource: str, namespace: str
+) -> None:
+    assert not _may(daemon_kubeconfig, kubectl, verb, resource, namespace)
+
+
+def _may(kubeconfig: Path, kubectl: Kubectl, verb: str, resource: str, namespace: str) -> bool:
+    daemon = Kubectl(kubeconfig, home=kubectl.home)
+    try:
+        answer = daemon("auth", "can-i", verb, resource, f"--namespace={namespace}")
+    except KubectlError:
+        return False  # can-i says no by its exit code
+    return answer.stdout.strip() == "yes"
+
+
+def test_whole_chart_is_taken_by_the_api_server(
+    kubectl: Kubectl, daemon_kubeconfig: Path, control_plane: ControlPlane
+) -> None:
+    pem = control_plane.authority.certificate.read_text().replace("\n", "\\n")
+    objects = chart.render(
+        kubectl.home,
+        "kraftlet.replication.enabled=true",
+        "kraftlet.replication.replicas=3",
+        "tls.secretName=serving",
+        "node.labels.zone=b",
+        "node.annotations.owner=us",
+        "node.providerId=unikraft://one",
+        "priorityClassName=system-cluster-critical",
+        f"ukc.caCertificate={pem}",
+    )
+    text = yaml.safe_dump_all(objects)
+    kubectl("apply", "--dry-run=server", "--validate=strict", "--filename=-", stdin=text)
+
+
+@pytest.mark.parametrize(
+    "setting", ["node.taint.effect=Never", "kraftlet.podStatusUpdateInterval=soon", "nod.name=x"]
+)
+def test_chart_refuses_values_that_mean_nothing(kubectl: Kubectl, setting: str) -> None:
+    with pytest.raises(chart.HelmError, match="schema"):
+        chart.render(kubectl.home, setting)
