@@ -1,4 +1,4 @@
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kraftlet_trio.kubernetes.objects import Container, ObjectMeta, Pod
@@ -59,6 +59,7 @@ def resolved(container, pod, config_maps, secrets):
     )
 
 
+@settings(max_examples=50)
 @given(
     st.one_of(strategies.containers(), strategies.hostile_containers()),
     strategies.hostile_metadata(),
@@ -77,6 +78,7 @@ def test_an_environment_is_text_or_a_configuration_problem(
         value.encode()
 
 
+@settings(max_examples=50)
 @given(strategies.containers(), strategies.config_maps(), strategies.secrets())
 def test_only_what_is_referred_to_is_read(container, config_maps, secrets):
     pod = Pod(metadata=ObjectMeta(name="web", namespace="default"))

@@ -26,8 +26,10 @@ def secret(**values: bytes) -> Secret:
     return Secret(data={key: base64.b64encode(raw).decode() for key, raw in values.items()})
 
 
-CONFIG_MAPS = {"settings": ConfigMap(data={"mode": "prod", "with space": "x", "..up": "y"})}
-SECRETS = {"login": secret(password=b"s3cr3t", picture=b"\xff\x00")}
+CONFIG_MAPS = {
+    "settings": ConfigMap(data={"mode": "prod", "with space": "x", "..up": "y", ".": "z"})
+}
+SECRETS = {"login": secret(password=b"s3cr3t", picture=b"\xff", zero=b"\0")}
 
 POD = Pod(
     metadata=ObjectMeta(
@@ -139,7 +141,7 @@ def test_env_goes_before_env_from_and_may_refer_to_it():
             EnvFromSource(secret_ref=EnvFromReference(name="login")),
         ),
     )
-    assert env.variables == {"P_mode": "prod+", "P_..up": "y", "password": "s3cr3t"}
+    assert env.variables == {"P_mode": "prod+", "P_..up": "y", "P_.": "z", "password": "s3cr3t"}
 
 
 def test_what_env_from_cannot_take_is_skipped_with_a_warning():
@@ -151,13 +153,27 @@ def test_what_env_from_cannot_take_is_skipped_with_a_warning():
     )
     assert env.variables == {"mode": "prod", "password": "s3cr3t"}
     assert [warning.reason for warning in env.warnings] == ["InvalidEnvironmentVariableNames"] * 2
-    assert "..up, with space" in env.warnings[0].message
+    assert "., ..up, with space" in env.warnings[0].message
     assert "Secret team-a/login" in env.warnings[1].message
 
 
 def test_keys_of_config_maps_and_secrets():
     assert environment(from_config_map("settings", "mode")).variables == {"X": "prod"}
     assert environment(from_secret("login", "password")).variables == {"X": "s3cr3t"}
+
+
+def test_a_value_goes_before_its_source_unless_it_is_empty():
+    source = field("metadata.name").value_from
+    env = environment(
+        EnvVar(name="A", value="1", value_from=source), EnvVar(name="B", value_from=source)
+    )
+    assert env.variables == {"A": "1", "B": "web-0"}
+
+
+def test_a_variable_without_a_source_that_is_known_is_a_problem():
+    with pytest.raises(ConfigurationProblem, match='"X" of container app') as caught:
+        environment(EnvVar(name="X", value_from=EnvVarSource()))
+    assert caught.value.reason == "UnsupportedEnvironmentSource"
 
 
 @pytest.mark.parametrize(
@@ -179,6 +195,11 @@ def test_keys_of_config_maps_and_secrets():
             from_secret("login", "picture"),
             "FailedToReadMandatorySecret",
             "key picture in Secret team-a/login is not text",
+        ),
+        (
+            from_secret("login", "zero"),
+            "FailedToReadMandatorySecret",
+            "key zero in Secret team-a/login is not text",
         ),
     ],
 )

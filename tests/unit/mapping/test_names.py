@@ -53,6 +53,11 @@ def test_a_name_that_could_be_anothers_or_is_illegal_gets_a_hash(pod, container)
     assert name.startswith(pod[:1])
 
 
+def test_a_name_is_cut_before_a_dash():
+    name = READABLE.volume("default", "a" * 53 + "-" + "b" * 20)
+    assert name.rpartition("-")[0] == "a" * 53
+
+
 @pytest.mark.parametrize("word", ["postgres", "frontend", "x8901234", "abcdefg"])
 def test_ordinary_words_do_not_look_hashed(word):
     assert READABLE.instance("default", "my", word) == f"my-{word}"

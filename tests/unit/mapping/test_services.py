@@ -100,6 +100,8 @@ def test_each_of_several_containers_has_a_group_of_its_own_ports():
         (ServicePort(port=80, target_port="http"), 8080),
         (ServicePort(port=80, target_port="metrics"), None),
         (ServicePort(port=8080), 8080),
+        (ServicePort(port=8080, target_port=0), 8080),
+        (ServicePort(port=8080, target_port=""), 8080),
         (ServicePort(port=80, target_port=9999), 9999),
         (ServicePort(port=80), 80),
         (ServicePort(port=80, target_port=8080, protocol="UDP"), None),
@@ -159,6 +161,16 @@ def test_a_service_without_a_port_for_the_container_does_not_name_its_group():
     group = groups(pod, old, young)["app"]
     assert group is not None
     assert (group.name, group.domains) == ("young", ())
+
+
+def test_a_containers_group_leaves_a_name_to_the_service_that_has_it():
+    pod = a_pod(a_container("app", 8080), a_container("side"))
+    web = a_service(ServicePort(port=443, target_port=8080), name="web")
+    [bare] = [group.name for group in groups(pod, web).values() if group]
+    names = {"web", "web-app"}
+    [hashed] = [g.name for g in container_groups(pod, [web], Naming(), names).values() if g]
+    assert bare == "web-app"
+    assert hashed.startswith("web-app-")
 
 
 def test_only_selectors_that_match_select():
