@@ -36,7 +36,7 @@ def without_template(pod):
     return attrs.evolve(pod_options(pod), template=None)
 
 
-@settings(max_examples=50)
+@settings(max_examples=30)
 @given(strategies.pods(), environments, groups)
 def test_every_valid_container_becomes_an_instance_that_sleeps_only_if_published(
     pod, environment, group
@@ -51,7 +51,7 @@ def test_every_valid_container_becomes_an_instance_that_sleeps_only_if_published
         assert (request.scale_to_zero is None) == awake
 
 
-@settings(max_examples=50)
+@settings(max_examples=30)
 @given(strategies.pods(), groups)
 def test_an_init_instance_is_made_stopped_and_stays_alone(pod, group):
     for container in pod.spec.containers:
@@ -63,7 +63,7 @@ def test_an_init_instance_is_made_stopped_and_stays_alone(pod, group):
         assert request.scale_to_zero is None
 
 
-@settings(max_examples=50)
+@settings(max_examples=30)
 @given(strategies.pods(), groups)
 def test_an_instance_from_a_template_asks_for_nothing_that_the_template_has(pod, group):
     options = attrs.evolve(pod_options(pod), template="warm")
@@ -80,7 +80,7 @@ def test_an_instance_from_a_template_asks_for_nothing_that_the_template_has(pod,
         }
 
 
-@settings(max_examples=50)
+@settings(max_examples=30)
 @given(strategies.pods(), environments)
 def test_args_are_command_then_args_in_order(pod, environment):
     for container in pod.spec.containers:
@@ -94,7 +94,7 @@ def test_args_are_command_then_args_in_order(pod, environment):
         assert request.args == ((*marked.command, *marked.args) or None)
 
 
-@settings(max_examples=50)
+@settings(max_examples=30)
 @given(
     strategies.hostile_pods(),
     strategies.config_maps(),

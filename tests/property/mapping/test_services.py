@@ -110,7 +110,7 @@ def test_at_most_one_container_is_published_by_default(pod):
     assert len(published) == (len(ports) == 1)
 
 
-@settings(max_examples=50)
+@settings(max_examples=30)
 @given(strategies.hostile_pods(), st.lists(strategies.hostile_services(), max_size=2))
 def test_nothing_makes_services_crash(pod, services):
     container_groups(pod, services, Naming(), names_of(services))
