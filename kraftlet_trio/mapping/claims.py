@@ -1,0 +1,101 @@
+"""Claims of class ``ukc-volume`` as cloud volumes, and the PersistentVolumes that stand for these.
+
+The protocol is that of Kubernetes' external provisioners: the PersistentVolume names its claim,
+and the control plane binds the two.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kraftlet_trio.cloud.objects import Volume, VolumeRequest
+from kraftlet_trio.kubernetes.objects import PersistentVolume, PersistentVolumeClaim
+from kraftlet_trio.mapping.names import Naming, persistent_volume_name, volume_tags
+from kraftlet_trio.mapping.problems import ConfigurationProblem, shown
+from kraftlet_trio.mapping.quantities import QuantityError, volume_mib
+
+STORAGE_CLASS = "ukc-volume"
+DRIVER = "volumes.unikraft.cloud"
+"""The provisioner that the StorageClass names, and the CSI driver that PersistentVolumes name."""
+
+FINALIZER = "cloud.unikraft.v1/volume"
+"""Keeps a PersistentVolume until its cloud volume is gone."""
+
+_ACCESS_MODES = ("ReadWriteOnce", "ReadWriteOncePod")
+
+
+def is_provisioned_here(claim: PersistentVolumeClaim) -> bool:
+    """Whether the claim asks for a cloud volume and has none yet."""
+    return (
+        claim.spec.storage_class_name == STORAGE_CLASS
+        and claim.spec.volume_name in ("", persistent_volume_name(claim.metadata.uid))
+        and claim.metadata.deletion_timestamp is None
+    )
+
+
+def volume_request(
+    claim: PersistentVolumeClaim, *, node_name: str, naming: Naming, min_mb: int
+) -> VolumeRequest:
+    """The cloud volume for *claim*, at least *min_mb* MiB large.
+
+    Raises:
+        ConfigurationProblem: it asks for what a cloud volume cannot be.
+    """
+    metadata, spec = claim.metadata, claim.spec
+    unsupported = [mode for mode in spec.access_modes if mode not in _ACCESS_MODES]
+    if unsupported:
+        raise ConfigurationProblem(
+            "ProvisioningFailed",
+            f"access mode {shown(unsupported[0])} is not to be had from class {STORAGE_CLASS}; "
+            f"ask for {' or '.join(_ACCESS_MODES)}",
+        )
+    if spec.volume_mode == "Block":
+        raise ConfigurationProblem(
+            "ProvisioningFailed",
+            f'volume mode "Block" is not to be had from class {STORAGE_CLASS}; '
+            'ask for "Filesystem"',
+        )
+    try:
+        size_mb = volume_mib(spec.resources.requests.get("storage", ""))
+    except QuantityError as error:
+        raise ConfigurationProblem("ProvisioningFailed", str(error)) from error
+    return VolumeRequest(
+        name=naming.volume(metadata.namespace, metadata.name),
+        size_mb=max(size_mb, min_mb),
+        access_mode="rwo",
+        tags=volume_tags(node_name, metadata.namespace, metadata.name, metadata.uid),
+    )
+
+
+def persistent_volume(claim: PersistentVolumeClaim, volume: Volume) -> dict[str, Any]:
+    """The PersistentVolume that makes the control plane bind *claim* to *volume*."""
+    metadata, spec = claim.metadata, claim.spec
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {
+            "name": persistent_volume_name(metadata.uid),
+            "annotations": {"pv.kubernetes.io/provisioned-by": DRIVER},
+            "finalizers": [FINALIZER],
+        },
+        "spec": {
+            "storageClassName": STORAGE_CLASS,
+            "capacity": {"storage": spec.resources.requests["storage"]},
+            "accessModes": list(spec.access_modes),
+            "volumeMode": "Filesystem",
+            "persistentVolumeReclaimPolicy": "Delete",
+            "claimRef": {
+                "apiVersion": "v1",
+                "kind": "PersistentVolumeClaim",
+                "namespace": metadata.namespace,
+                "name": metadata.name,
+                "uid": metadata.uid,
+            },
+            "csi": {"driver": DRIVER, "volumeHandle": volume.uuid, "fsType": "ext4"},
+        },
+    }
+
+
+def is_provisioned_volume(volume: PersistentVolume) -> bool:
+    """Whether a PersistentVolume stands for a cloud volume of this driver."""
+    return volume.spec.csi is not None and volume.spec.csi.driver == DRIVER
