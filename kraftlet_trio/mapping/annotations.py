@@ -25,6 +25,12 @@ TEMPLATE: Final = POD_PREFIX + "template"
 SCALE_TO_ZERO_POLICY: Final = POD_PREFIX + "scale_to_zero.policy"
 SCALE_TO_ZERO_STATEFUL: Final = POD_PREFIX + "scale_to_zero.stateful"
 SCALE_TO_ZERO_COOLDOWN: Final = POD_PREFIX + "scale_to_zero.cooldown_time_ms"
+SERVICE_GROUPS: Final = POD_PREFIX + "service-groups"
+"""Written by the daemon: names of the service groups that the Pod's instances join, by comma.
+
+Service groups carry no tags and Services may be gone before their Pods, so this is what tells a
+later daemon which groups to remove.
+"""
 DOMAIN: Final = SERVICE_PREFIX + "domain"
 
 _POD_KEYS = (
@@ -177,7 +183,7 @@ class _Annotations:
 
     def report_unknown(self, prefix: str, known: Collection[str]) -> None:
         for key in sorted(self._values):
-            if key.startswith(prefix) and key not in known:
+            if key.startswith(prefix) and key not in known and key != SERVICE_GROUPS:
                 names = ", ".join(key.removeprefix(prefix) for key in known)
                 self._report(key, f"no such annotation is known here; known: {names}")
 

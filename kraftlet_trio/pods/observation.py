@@ -8,19 +8,12 @@ import attrs
 
 from kraftlet_trio.cloud.objects import Instance, ServiceGroupRequest
 from kraftlet_trio.kubernetes.objects import Pod, PodUID
-from kraftlet_trio.mapping.annotations import PodOptions, pod_options
+from kraftlet_trio.mapping.annotations import SERVICE_GROUPS, PodOptions, pod_options
 from kraftlet_trio.mapping.names import container_of
 from kraftlet_trio.mapping.problems import ConfigurationWarning
 from kraftlet_trio.mapping.services import ContainerGroup, container_groups, default_group
 from kraftlet_trio.pods.context import PodContext
 from kraftlet_trio.pods.plan import Observed
-
-SERVICE_GROUPS_ANNOTATION = "cloud.unikraft.v1.instances/service-groups"
-"""Written on a Pod: names of the service groups that its instances join, comma-separated.
-
-Service groups carry no tags and Services may be gone before their Pods, so this is what tells a
-later daemon which groups to remove.
-"""
 
 
 @attrs.frozen
@@ -83,7 +76,7 @@ class PodObserver:
         return self.owned is not None or not finalizer or finalizer in pod.metadata.finalizers
 
     def _recorded(self, pod: Pod) -> frozenset[str]:
-        text = pod.metadata.annotations.get(SERVICE_GROUPS_ANNOTATION, "")
+        text = pod.metadata.annotations.get(SERVICE_GROUPS, "")
         return frozenset(filter(None, text.split(","))) | (self.owned or frozenset())
 
     def _refresh_wishes(self, pod: Pod) -> None:

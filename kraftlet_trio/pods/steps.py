@@ -19,13 +19,14 @@ from kraftlet_trio.kubernetes.client import PatchKind
 from kraftlet_trio.kubernetes.errors import Conflict, NotFound
 from kraftlet_trio.kubernetes.objects import ConfigMap, Container, ObjectReference, Pod, Secret
 from kraftlet_trio.kubernetes.resources import CONFIG_MAPS, PODS, SECRETS
+from kraftlet_trio.mapping.annotations import SERVICE_GROUPS
 from kraftlet_trio.mapping.environment import Environment, references, resolve
 from kraftlet_trio.mapping.instances import instance_request
 from kraftlet_trio.mapping.names import persistent_volume_name, pod_uid_of
 from kraftlet_trio.mapping.problems import ConfigurationProblem
 from kraftlet_trio.pods.back_off import bumped
 from kraftlet_trio.pods.context import PodContext
-from kraftlet_trio.pods.observation import SERVICE_GROUPS_ANNOTATION, PodObserver
+from kraftlet_trio.pods.observation import PodObserver
 from kraftlet_trio.pods.plan import (
     CreateInstance,
     DeleteInstance,
@@ -100,7 +101,7 @@ class PodSteps:
         if self.context.settings.finalizer:
             metadata["finalizers"] = [self.context.settings.finalizer]
         if groups:
-            metadata["annotations"] = {SERVICE_GROUPS_ANNOTATION: ",".join(sorted(groups))}
+            metadata["annotations"] = {SERVICE_GROUPS: ",".join(sorted(groups))}
         await self._patch_pod({"metadata": metadata})
         self.observer.owned = groups
 
