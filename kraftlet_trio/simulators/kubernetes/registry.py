@@ -49,10 +49,9 @@ class Deletion:
 
 
 class Registry:
-    def __init__(self, storage: Storage, *, root_certificate: str) -> None:
-        """*root_certificate*: PEM that each namespace's ``kube-root-ca.crt`` will hold."""
+    def __init__(self, storage: Storage) -> None:
         self.storage = storage
-        self._root_certificate = root_certificate
+        self._root_certificate = ""
 
     def get(self, resource: Resource, namespace: str, name: str) -> Stored:
         stored = self.storage.get(resource, namespace, name)
@@ -171,6 +170,18 @@ class Registry:
             "data": {"ca.crt": self._root_certificate},
         }
         self.create(CONFIG_MAPS, certificate, namespace=name)
+
+    def publish_root_certificate(self, pem: str) -> None:
+        """Put it, PEM, into each namespace that is there and those to come."""
+        self._root_certificate = pem
+        for stored in self.storage.objects(CONFIG_MAPS):
+            if stored.name == ROOT_CERTIFICATE_CONFIG_MAP:
+                self.update(
+                    CONFIG_MAPS,
+                    stored.namespace,
+                    stored.name,
+                    lambda value: {**value, "data": {"ca.crt": pem}},
+                )
 
 
 def _apply_rules(resource: Resource, old: Json, new: Json, subresource: Subresource) -> Json:

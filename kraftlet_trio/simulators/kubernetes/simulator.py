@@ -10,6 +10,7 @@ from kraftlet_trio.clock import utc_now
 from kraftlet_trio.http.messages import Request, Response, json_response
 from kraftlet_trio.simulators.kubernetes.api import Exchange
 from kraftlet_trio.simulators.kubernetes.deletion import DeleteOptions
+from kraftlet_trio.simulators.kubernetes.discovery import discovery_document
 from kraftlet_trio.simulators.kubernetes.errors import ApiError, no_such_path
 from kraftlet_trio.simulators.kubernetes.identities import Identities
 from kraftlet_trio.simulators.kubernetes.registry import Registry, Subresource
@@ -27,6 +28,7 @@ from kraftlet_trio.simulators.kubernetes.routes import find_target
 from kraftlet_trio.simulators.kubernetes.storage import Storage
 
 _HISTORY_LIMIT = 10_000
+_HEALTH_PATHS = ("/healthz", "/livez", "/readyz")
 _NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
 
 
@@ -43,17 +45,21 @@ class KubernetesSimulator:
         self,
         *,
         token: str | None = None,
-        root_certificate: str = "",
         history_limit: int = _HISTORY_LIMIT,
     ) -> None:
-        """*token*: bearer token that requests need, if any; *root_certificate*: PEM, for Pods;
-        *history_limit*: changes of a kind after which a watcher that lags behind gets 410."""
+        """*token*: bearer token that requests need, if any; *history_limit*: changes of a kind
+        after which a watcher that lags behind gets 410."""
         self.storage = Storage(history_limit=history_limit)
-        self.registry = Registry(self.storage, root_certificate=root_certificate)
+        self.registry = Registry(self.storage)
         self.identities = Identities(token)
         for name in _NAMESPACES:
             self.registry.create(NAMESPACES, {"metadata": {"name": name}})
         self.registry.create(SERVICES, _own_service(), namespace="default")
+
+    @property
+    def token(self) -> str | None:
+        """What the administrator's requests need as bearer token, if anything."""
+        return self.identities.administrator_token
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run the controllers until cancelled; ``started`` once all of them watch."""
@@ -68,10 +74,14 @@ class KubernetesSimulator:
             return json_response(error.status, error.code)
 
     async def _answer(self, request: Request) -> Response:
+        if request.path in _HEALTH_PATHS:
+            return Response(headers={"content-type": "text/plain"}, body=b"ok")
         now = utc_now()
         user = self.identities.authenticate(request.headers, now)
         if review := answer_review(request, self.identities, user, now):
             return review
+        if document := discovery_document(request.path):
+            return json_response(document)
         target = find_target(request.path)
         if target is None:
             raise no_such_path()
@@ -114,6 +124,10 @@ class KubernetesSimulator:
         options = DeleteOptions(grace_seconds=grace_seconds)
         namespace, name = _namespace_of(resource, value), value["metadata"]["name"]
         self.registry.delete(resource, namespace, name, options)
+
+    def publish_root_certificate(self, pem: str) -> None:
+        """Put the certificate by which Pods know the server into every namespace."""
+        self.registry.publish_root_certificate(pem)
 
     def expire_history(self) -> None:
         """Make the server forget the past, so that watchers that are not up to date get 410."""
