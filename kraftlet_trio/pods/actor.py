@@ -148,12 +148,13 @@ class PodActor:
             await self._bell.wait()
 
     async def _round(self, observed: Observed, status: PodStatus | None, plan: Plan) -> None:
+        ran_again = self._memory.restarted & _with_a_run(observed)
         async with trio.open_nursery() as nursery:
             if observed.pod.metadata.deletion_timestamp is None and not observed.vanished:
                 nursery.start_soon(self._cancel_when_deleted, nursery.cancel_scope)
             async with trio.open_nursery() as work:
                 if status is not None:
-                    work.start_soon(self._write_status, observed, status)
+                    work.start_soon(self._write_status, observed, status, ran_again)
                 for step in plan.steps:
                     work.start_soon(self._perform, step)
             nursery.cancel_scope.cancel()
@@ -213,10 +214,11 @@ class PodActor:
         if step.key.startswith("run "):
             self._steps.tell(PodEvent("Warning", "Failed", f"Error: {message}", container))
 
-    async def _write_status(self, observed: Observed, status: PodStatus) -> None:
+    async def _write_status(
+        self, observed: Observed, status: PodStatus, ran_again: set[str]
+    ) -> None:
         metadata = observed.pod.metadata
         before = self._memory.reported or observed.pod.status
-        ran_again = self._memory.restarted & _settled(observed, status)
         try:
             written = await self._context.kubernetes.patch(
                 PODS,
@@ -243,8 +245,8 @@ class PodActor:
                 self._steps.tell(event)
 
 
-def _settled(observed: Observed, status: PodStatus) -> set[str]:
-    """Containers whose status now shows the run that their last start began."""
+def _with_a_run(observed: Observed) -> set[str]:
+    """Containers whose instance shows the run that its last start began, or its end."""
     now = utc_now()
     return {
         name

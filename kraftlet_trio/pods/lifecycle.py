@@ -299,7 +299,8 @@ def _tear_down(observed: Observed, memory: Memory, now: datetime) -> Plan:
     elif memory.uncertain:
         draft.step(LookUpInstances(frozenset(memory.uncertain)))
     elif observed.groups_released:
-        if observed.vanished:
+        confirmed = not observed.owned and pod.metadata.deletion_grace_period_seconds == 0
+        if observed.vanished or confirmed:
             return Plan(report=False, finished=True)
         draft.step(LetGo())
     return attrs.evolve(draft.plan(stopped_for_good=True), report=False)
