@@ -93,6 +93,8 @@ def run(kubeconfig: Path | None, log_level: str, log_type: str, **options: str |
     Stopping leaves all instances running.
     """
     configure_logs(log_level, json=log_type == "json")
+    for variable in _unknown_variables():
+        log.warning("variable has no effect", variable=variable)
     try:
         settings = parse_settings(
             {name: text for name, text in options.items() if text is not None}
@@ -109,6 +111,11 @@ for _name, _help in reversed(_OPTIONS.items()):
     run = click.option(
         f"--{_name.replace('_', '-')}", _name, envvar=f"KRAFTLET_{_name.upper()}", help=_help
     )(run)
+
+
+def _unknown_variables() -> list[str]:
+    known = {f"KRAFTLET_{name.upper()}" for name in (*_OPTIONS, "log_level", "log_type")}
+    return sorted(name for name in os.environ if name.startswith("KRAFTLET_") and name not in known)
 
 
 class _CannotStart(Exception):
