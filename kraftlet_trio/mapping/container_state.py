@@ -16,9 +16,6 @@ from kraftlet_trio.cloud.objects import Instance
 _PAGE_FAULT = 4
 _ENOMEM = 12
 _IMAGE_UNAVAILABLE = 1
-_STOPPED_AND_EXIT_IGNORED = (
-    cloud.STOP_KERNEL | cloud.STOP_PLATFORM | cloud.STOP_USER
-)  # 13: the kernel killed the application, its exit code means nothing
 
 REASON_LAG = timedelta(seconds=2)
 """``stopped`` may show some milliseconds before its reason does; past this it never comes."""
@@ -59,8 +56,6 @@ class Ended:
     exit_code: int
     reason: str
     message: str = ""
-    by_user: bool = False
-    """Stopped through the platform's API, by this daemon or by somebody else."""
 
 
 ContainerRun = NeverStarted | Starting | Running | Settling | ImageUnavailable | Ended
@@ -69,8 +64,9 @@ ContainerRun = NeverStarted | Starting | Running | Settling | ImageUnavailable |
 def container_run(instance: Instance, now: datetime, *, deleting: bool) -> ContainerRun:
     """Where the instance's present or latest run stands.
 
-    A clean stop that came through the platform's API counts as success only when the Pod is being
-    deleted: otherwise somebody else took the container away, which is exit code 143 (SIGTERM).
+    A clean stop that came from outside, through the platform's API or by the platform itself,
+    counts as success only when the Pod is being deleted: otherwise somebody took the container
+    away, which is exit code 143 (SIGTERM).
     """
     match instance.state:
         case cloud.RUNNING | cloud.STANDBY:
@@ -78,16 +74,13 @@ def container_run(instance: Instance, now: datetime, *, deleting: bool) -> Conta
         case cloud.DRAINING | cloud.STOPPING:
             return Running(ready=False)
         case cloud.STOPPED:
-            run = _stopped_run(instance, now)
-            if isinstance(run, Ended) and run.by_user and run.exit_code == 0 and not deleting:
-                return attrs.evolve(run, exit_code=143, reason="Error")
-            return run
+            return _stopped_run(instance, now, deleting=deleting)
         case _:
             # States of later platform versions: not known to run, not known to have ended.
             return Starting()
 
 
-def _stopped_run(instance: Instance, now: datetime) -> ContainerRun:
+def _stopped_run(instance: Instance, now: datetime, *, deleting: bool) -> ContainerRun:
     reason = instance.stop_reason or 0
     if not reason:
         if instance.started_at is None and instance.stopped_at is None:
@@ -99,7 +92,6 @@ def _stopped_run(instance: Instance, now: datetime) -> ContainerRun:
             reason="ContainerStatusUnknown",
             message="Unikraft Cloud gives no reason for the stop",
         )
-    by_user = bool(reason & cloud.STOP_USER)
     if not reason & (cloud.STOP_KERNEL | cloud.STOP_APPLICATION | cloud.STOP_USER):
         if instance.stop_code == _IMAGE_UNAVAILABLE:
             return ImageUnavailable()
@@ -108,18 +100,22 @@ def _stopped_run(instance: Instance, now: datetime) -> ContainerRun:
             reason="PlatformError",
             message=f"Unikraft Cloud stopped the instance, stop code {instance.stop_code}",
         )
-    if reason & cloud.STOP_APPLICATION and reason != _STOPPED_AND_EXIT_IGNORED:
-        code = instance.exit_code or 0
-        return Ended(exit_code=code, reason="Error" if code else "Completed", by_user=by_user)
-    if by_user:
-        forced = bool(reason & cloud.STOP_FORCED)
-        return Ended(
-            exit_code=137 if forced or reason == _STOPPED_AND_EXIT_IGNORED else 143,
-            reason="Error",
-            message="stopped through Unikraft Cloud's API",
-            by_user=True,
-        )
+    stopped_by = _stopped_by(reason)
+    if reason & cloud.STOP_APPLICATION:
+        code = instance.exit_code or (143 if stopped_by and not deleting else 0)
+        return Ended(exit_code=code, reason="Error" if code else "Completed", message=stopped_by)
+    if stopped_by:
+        # Where the kernel went without the application, it had to be killed.
+        killed = reason & (cloud.STOP_KERNEL | cloud.STOP_FORCED)
+        return Ended(exit_code=137 if killed else 143, reason="Error", message=stopped_by)
     return _crash(instance.stop_code or 0)
+
+
+def _stopped_by(reason: int) -> str:
+    """Who stopped it from outside, in words; empty where the stop came from within."""
+    if reason & cloud.STOP_USER:
+        return "stopped through Unikraft Cloud's API"
+    return "stopped by Unikraft Cloud" if reason & cloud.STOP_PLATFORM else ""
 
 
 def _crash(stop_code: int) -> Ended:
@@ -127,5 +123,5 @@ def _crash(stop_code: int) -> Ended:
     if fault == _PAGE_FAULT and errno == _ENOMEM:
         return Ended(exit_code=137, reason="OOMKilled")
     return Ended(
-        exit_code=255, reason="Error", message=f"the kernel crashed, stop code {stop_code:#x}"
+        exit_code=255, reason="Error", message=f"the kernel stopped, stop code {stop_code:#x}"
     )
