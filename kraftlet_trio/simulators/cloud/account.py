@@ -1,0 +1,186 @@
+"""The simulated account: its resources, and the rules that hold between them.
+
+Everything here is done at once, without waiting: between two checkpoints of Trio nobody else
+runs, so each change is atomic.
+"""
+
+from __future__ import annotations
+
+import random
+import string
+from collections.abc import Iterable
+from ipaddress import IPv4Network
+from uuid import UUID
+
+import trio
+
+from kraftlet_trio.cloud.objects import QuotaLimits, QuotaUse
+from kraftlet_trio.simulators.cloud.errors import ErrorCode, ItemError, quota_exceeded
+from kraftlet_trio.simulators.cloud.records import (
+    Attachment,
+    Collection,
+    Instance,
+    ServiceGroup,
+    Volume,
+)
+from kraftlet_trio.simulators.cloud.settings import CloudSettings
+
+_ALPHANUMERICS = string.ascii_lowercase + string.digits
+_WORDS = ("amber", "calm", "frosty", "lucky", "quiet", "silent", "small", "brook", "river", "wind")
+
+
+def new_uuid() -> str:
+    return str(UUID(int=random.getrandbits(128), version=4))
+
+
+def random_suffix(characters: int) -> str:
+    return "".join(random.choices(_ALPHANUMERICS, k=characters))
+
+
+def random_group_name() -> str:
+    return f"{'-'.join(random.sample(_WORDS, 2))}-{random_suffix(8)}"
+
+
+class Account:
+    """All resources of one account in one metro."""
+
+    def __init__(
+        self,
+        *,
+        metro: str,
+        hard: QuotaUse,
+        limits: QuotaLimits,
+        network: IPv4Network,
+        settings: CloudSettings,
+    ) -> None:
+        self.uuid = new_uuid()
+        self.zone = f"{metro}.unikraft.app"
+        """Public names lie below it."""
+        self.hard = hard
+        """May be changed at any time; what exists stays."""
+        self.limits = limits
+        self.settings = settings
+        self.health = {"images": "healthy", "systemd": "healthy"}
+        """The node's checks, as its health endpoint shows them. May be changed at any time."""
+        self.instances: Collection[Instance] = Collection("instance")
+        self.groups: Collection[ServiceGroup] = Collection("service group")
+        self.volumes: Collection[Volume] = Collection("volume")
+        self._network = network
+        self._addresses_given = 0
+        self._addresses: set[str] = set()
+
+    def used(self) -> QuotaUse:
+        live = [instance for instance in self.instances if instance.is_live]
+        return QuotaUse(
+            instances=len(self.instances),
+            live_vcpus=sum(instance.vcpus for instance in live),
+            live_memory_mb=sum(instance.memory_mb for instance in live),
+            service_groups=len(self.groups),
+            services=sum(len(group.services) for group in self.groups),
+            volumes=len(self.volumes),
+            total_volume_mb=sum(volume.size_mb for volume in self.volumes),
+        )
+
+    def check_quota(self, more: QuotaUse) -> None:
+        """Raises ``ItemError`` if the account may not have *more* than it has."""
+        used = self.used()
+        for name in _COUNTED:
+            asked = getattr(more, name)
+            if asked > 0 and getattr(used, name) + asked > getattr(self.hard, name):
+                raise quota_exceeded()
+
+    def check_can_start(self, instance: Instance) -> None:
+        """Raises ``ItemError`` if the live quota or a volume's other user forbids it."""
+        self.check_quota(QuotaUse(live_vcpus=instance.vcpus, live_memory_mb=instance.memory_mb))
+        for attachment in instance.attachments:
+            self.check_can_mount(attachment.volume, readonly=attachment.readonly, by=instance)
+
+    def check_can_mount(self, volume: Volume, *, readonly: bool, by: Instance | None) -> None:
+        """Raises ``ItemError`` if another instance that holds *volume* excludes this use."""
+        others = [each for each in volume.mounted_by if each.instance is not by]
+        if volume.access_mode == "rwx" or not others:
+            return
+        if volume.access_mode == "rox" and readonly:
+            return
+        raise ItemError(
+            ErrorCode.FAILED,
+            f"Volume '{volume.name}' is in use by instance '{others[0].instance.name}': EBUSY",
+        )
+
+    def take_address(self) -> str:
+        while True:
+            self._addresses_given = self._addresses_given % (self._network.num_addresses - 2) + 1
+            address = str(self._network[self._addresses_given])
+            if address not in self._addresses:
+                self._addresses.add(address)
+                return address
+
+    def attach(self, volume: Volume, instance: Instance, *, at: str, readonly: bool) -> None:
+        """To an instance that runs, it takes effect when that rests."""
+        attachment = Attachment(
+            volume=volume,
+            instance=instance,
+            at=at,
+            readonly=readonly,
+            attaching=instance.holds_mounts,
+        )
+        volume.attachments[instance.uuid] = attachment
+        instance.attachments.append(attachment)
+
+    def detach(self, attachment: Attachment) -> None:
+        """A volume that came with its instance becomes one of its own."""
+        del attachment.volume.attachments[attachment.instance.uuid]
+        attachment.instance.attachments.remove(attachment)
+        attachment.volume.persistent = True
+
+    def detach_once_stopped(self, attachment: Attachment) -> None:
+        if attachment.instance.holds_mounts and not attachment.attaching:
+            attachment.detaching = True
+        else:
+            self.detach(attachment)
+
+    def settle_attachments(self, instance: Instance) -> None:
+        """The instance came to rest: what was asked for while it ran happens now."""
+        for attachment in list(instance.attachments):
+            attachment.attaching = False
+            if attachment.detaching and not instance.holds_mounts:
+                self.detach(attachment)
+
+    def remove_instance(self, instance: Instance) -> None:
+        """With it go its inline volumes, and its group if that was inline and is now empty."""
+        for attachment in list(instance.attachments):
+            inline = not attachment.volume.persistent
+            self.detach(attachment)
+            if inline:
+                self.volumes.remove(attachment.volume)
+        group = instance.service_group
+        if group is not None:
+            del group.instances[instance.uuid]
+            if not group.persistent and not group.instances:
+                self.groups.remove(group)
+        self._addresses.discard(instance.private_ip)
+        self.instances.remove(instance)
+        instance.deleted = True
+        instance.notify()
+
+    def check_domains_free(self, domains: Iterable[str], *, by: ServiceGroup | None) -> None:
+        """Raises ``ItemError`` if another group has one of *domains*."""
+        taken = {domain for group in self.groups if group is not by for domain in group.domains}
+        for domain in domains:
+            if domain in taken:
+                raise ItemError(ErrorCode.ALREADY_EXISTS, f"Domain '{domain}' already exists")
+
+    def formatted_at(self) -> float:
+        """When a volume created now is formatted, on Trio's clock."""
+        return trio.current_time() + self.settings.format_seconds
+
+
+_COUNTED = (
+    "instances",
+    "live_vcpus",
+    "live_memory_mb",
+    "service_groups",
+    "services",
+    "volumes",
+    "total_volume_mb",
+)

@@ -1,0 +1,124 @@
+"""Routes of the simulated v1 platform API."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+
+import attrs
+import trio
+
+from kraftlet_trio.http.messages import Request, Response
+from kraftlet_trio.simulators.cloud import instance_runs, instances, service_groups, volumes
+from kraftlet_trio.simulators.cloud.account_endpoints import read_health, read_images, read_quotas
+from kraftlet_trio.simulators.cloud.calls import Call, Cloud, Query
+from kraftlet_trio.simulators.cloud.envelope import refusal
+from kraftlet_trio.simulators.cloud.errors import BadRequest
+
+Endpoint = Callable[[Cloud, Call], Awaitable[Response]]
+
+
+@attrs.frozen
+class Route:
+    """One path with the endpoint for each method. ``{u}`` stands for a UUID in the path."""
+
+    path: str
+    endpoints: dict[str, Endpoint]
+
+
+def _routes() -> list[Route]:
+    """Routes in order of precedence: literal words go before UUIDs."""
+    routes = [
+        Route("/v1/healthz", {"GET": read_health}),
+        Route("/v1/images", {"GET": read_images}),
+        Route("/v1/image-store", {"GET": read_images}),
+        Route("/v1/users/quotas", {"GET": read_quotas}),
+        Route("/v1/users/{u}/quotas", {"GET": read_quotas}),
+    ]
+    bulk_and_single: list[tuple[str, str, dict[str, Endpoint]]] = [
+        ("/v1/instances", "/start", {"PUT": instance_runs.start_instances}),
+        ("/v1/instances", "/stop", {"PUT": instance_runs.stop_instances}),
+        ("/v1/instances", "/suspend", {"PUT": instance_runs.suspend_instances}),
+        ("/v1/instances", "/wait", {"GET": instance_runs.wait_for_instances}),
+        ("/v1/instances", "/log", {"GET": instance_runs.read_logs}),
+        ("/v1/instances", "/metrics", {"GET": instance_runs.read_metrics}),
+        ("/v1/volumes", "/attach", {"PUT": volumes.attach_volumes}),
+        ("/v1/volumes", "/detach", {"PUT": volumes.detach_volumes}),
+    ]
+    for base, action, endpoints in bulk_and_single:
+        routes.append(Route(base + action, endpoints))
+        routes.append(Route(f"{base}/{{u}}{action}", endpoints))
+    resources: list[tuple[str, Endpoint, dict[str, Endpoint]]] = [
+        (
+            "/v1/instances",
+            instances.create_instances,
+            {
+                "GET": instances.read_instances,
+                "PATCH": instances.update_instances,
+                "DELETE": instances.delete_instances,
+            },
+        ),
+        (
+            "/v1/services",
+            service_groups.create_groups,
+            {
+                "GET": service_groups.read_groups,
+                "PATCH": service_groups.update_groups,
+                "DELETE": service_groups.delete_groups,
+            },
+        ),
+        (
+            "/v1/volumes",
+            volumes.create_volumes,
+            {
+                "GET": volumes.read_volumes,
+                "PATCH": volumes.update_volumes,
+                "DELETE": volumes.delete_volumes,
+            },
+        ),
+    ]
+    for base, create, endpoints in resources:
+        routes.append(Route(base, {"POST": create, **endpoints}))
+        routes.append(Route(f"{base}/{{u}}", endpoints))
+    return routes
+
+
+_ROUTES = [
+    (re.compile(re.escape(route.path).replace(r"\{u\}", "(?P<uuid>[^/]+)")), route)
+    for route in _routes()
+]
+
+
+@attrs.frozen
+class Routed:
+    """Where a request leads."""
+
+    route: Route
+    uuid: str | None
+
+
+def find_route(path: str) -> Routed | None:
+    for pattern, route in _ROUTES:
+        if match := pattern.fullmatch(path):
+            return Routed(route, match.groupdict().get("uuid"))
+    return None
+
+
+async def answer(cloud: Cloud, request: Request, routed: Routed | None) -> Response:
+    """Answer a request whose token is right."""
+    if routed is None:
+        return refusal(HTTPStatus.NOT_FOUND, "No such API endpoint")
+    endpoint = routed.route.endpoints.get(request.method)
+    if endpoint is None:
+        return refusal(HTTPStatus.METHOD_NOT_ALLOWED, "Wrong method")
+    call = Call(
+        request=request,
+        query=Query.parse(request.query_string),
+        uuid=routed.uuid,
+        began=trio.current_time(),
+    )
+    try:
+        return await endpoint(cloud, call)
+    except BadRequest as error:
+        return refusal(HTTPStatus.BAD_REQUEST, str(error))

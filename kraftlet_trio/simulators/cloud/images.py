@@ -1,0 +1,148 @@
+"""The image catalogue: what the simulated instances of an image do.
+
+A YAML file maps image patterns to entries::
+
+    images:
+      "nginx:*":   {command: ["{python}", "-m", "http.server"]}
+      "job":       {run_seconds: 3, exit_code: 1}
+      "flaky":     {exits: [1, 1, 0], log: ["trying"]}
+      "missing":   {pull: fail}
+      "*":         {}
+
+A pattern is a shell pattern, with or without a tag, of a repository in full or of the last part
+of its path. Exact patterns go before those with wildcards, else the first one counts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from importlib.resources import files
+
+import attrs
+import yaml
+from cattrs import Converter, transform_error
+from cattrs.errors import BaseValidationError
+
+
+class CatalogueError(Exception):
+    """A catalogue file does not say what it should. The text is one sentence."""
+
+
+@attrs.frozen(kw_only=True)
+class ImageEntry:
+    """What instances of an image do. Scripted members move virtual guests, commands real ones."""
+
+    pull: str = attrs.field(default="ok", validator=attrs.validators.in_(("ok", "fail")))
+    """``ok``, or ``fail``: then instances stop at once, with the platform to blame."""
+    pull_seconds: float | None = None
+    boot_seconds: float | None = None
+    run_seconds: float | None = None
+    """A scripted guest exits after this; without it, it runs until it is stopped."""
+    exit_code: int = 0
+    exits: tuple[int, ...] = ()
+    """Exit codes of the first, second … start; starts beyond the last one run like any other."""
+    crash_code: int | None = None
+    """Instead of an exit code, the guest's kernel ends with this stop code."""
+    ignores_stop: bool = False
+    """A scripted guest that has to be killed."""
+    log: tuple[str, ...] = ()
+    """Lines a scripted guest writes as it begins."""
+
+    command: tuple[str, ...] | None = None
+    """Run by the process runtime, before the arguments. ``{python}`` is this interpreter."""
+    args: tuple[str, ...] = ()
+    """Unless the instance has arguments of its own."""
+    env: Mapping[str, str] = attrs.field(factory=dict)
+
+    def command_line(self, args: Sequence[str] | None) -> list[str]:
+        """The command with *args*, or with the image's own if None."""
+        command = [sys.executable if word == "{python}" else word for word in self.command or ()]
+        return [*command, *(self.args if args is None else args)]
+
+
+@attrs.frozen
+class ImageName:
+    """An image reference in its parts."""
+
+    repository: str
+    tag: str
+    digest: str
+
+    @classmethod
+    def parse(cls, url: str) -> ImageName:
+        rest = url.partition("://")[2] or url
+        rest, _, digest = rest.partition("@")
+        head, slash, last = rest.rpartition("/")
+        base, _, tag = last.partition(":")
+        return cls(head + slash + base, tag or "latest", digest)
+
+    @property
+    def resolved(self) -> str:
+        """The reference as the platform stores it: with a digest, made up if none was given."""
+        digest = self.digest or (
+            "sha256:" + hashlib.sha256(f"{self.repository}:{self.tag}".encode()).hexdigest()
+        )
+        return f"{self.repository}@{digest}"
+
+    def spellings(self) -> tuple[str, ...]:
+        """What patterns are held against, from the most to the least particular."""
+        base = self.repository.rpartition("/")[2]
+        return (
+            f"{self.repository}:{self.tag}",
+            self.repository,
+            f"{base}:{self.tag}",
+            base,
+        )
+
+
+class ImageCatalogue:
+    """Entries by pattern."""
+
+    def __init__(self, entries: Mapping[str, ImageEntry]) -> None:
+        self._entries = dict(entries)
+
+    def find(self, image: ImageName) -> ImageEntry | None:
+        """The entry for *image*, or None if the catalogue does not know it."""
+        for spelling in image.spellings():
+            if spelling in self._entries:
+                return self._entries[spelling]
+        for pattern, entry in self._entries.items():
+            if any(fnmatchcase(spelling, pattern) for spelling in image.spellings()):
+                return entry
+        return None
+
+    @classmethod
+    def parse(cls, text: str) -> ImageCatalogue:
+        """Read a catalogue file. Raises :class:`CatalogueError`."""
+        try:
+            document = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise CatalogueError(f"The image catalogue is not YAML: {error}") from error
+        try:
+            return cls(_CONVERTER.structure(document, _Document).images)
+        except BaseValidationError as error:
+            faults = "; ".join(transform_error(error, path="catalogue"))
+            raise CatalogueError(f"The image catalogue is wrong: {faults}") from error
+
+    @classmethod
+    def default(cls) -> ImageCatalogue:
+        """The one this package ships."""
+        return cls.parse(files(__package__).joinpath("images.yaml").read_text())
+
+
+@attrs.frozen(kw_only=True)
+class _Document:
+    images: dict[str, ImageEntry]
+
+
+def _structure_words(value: object, _kind: object) -> tuple[str, ...]:
+    if not isinstance(value, list):  # a string would come apart into its characters
+        raise TypeError("a list is expected")
+    return tuple(str(word) for word in value)
+
+
+_CONVERTER = Converter(forbid_extra_keys=True)
+_CONVERTER.register_structure_hook_func(lambda kind: kind == tuple[str, ...], _structure_words)

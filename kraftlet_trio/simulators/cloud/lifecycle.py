@@ -1,0 +1,362 @@
+"""The life of instances: one task each from a start until it rests, restarts included."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import attrs
+import trio
+
+from kraftlet_trio.clock import utc_now
+from kraftlet_trio.cloud.objects import (
+    RUNNING,
+    STANDBY,
+    STARTING,
+    STOP_APPLICATION,
+    STOP_FORCED,
+    STOP_KERNEL,
+    STOP_PLATFORM,
+    STOP_SCALE_TO_ZERO,
+    STOP_USER,
+    STOPPED,
+    STOPPING,
+)
+from kraftlet_trio.simulators.cloud.account import Account
+from kraftlet_trio.simulators.cloud.errors import ErrorCode, ItemError
+from kraftlet_trio.simulators.cloud.images import ImageCatalogue, ImageEntry
+from kraftlet_trio.simulators.cloud.instance_updates import apply_queued_updates
+from kraftlet_trio.simulators.cloud.records import Instance, Restart
+from kraftlet_trio.simulators.cloud.runtime import (
+    Crashed,
+    Ending,
+    Exited,
+    Guest,
+    Killed,
+    Mount,
+    Runtime,
+)
+from kraftlet_trio.simulators.cloud.settings import CloudSettings
+
+_USER_STOP = STOP_PLATFORM | STOP_USER
+_MEDIUM_NOT_AVAILABLE = 1
+"""The platform's stop code for an image that it cannot get."""
+_CLEAN_STOP_CODE = 0x8100
+_RESTART_DELAYS = (0.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 300.0)
+"""Seconds; the last one repeats (platform reference, restart policy)."""
+
+
+@attrs.define(eq=False)
+class _Life:
+    """What can be done to an instance's task from outside."""
+
+    predecessor: trio.Event | None
+    """Set once the instance's former task has cleaned up."""
+    stop: trio.Event = attrs.field(factory=trio.Event)
+    goal: str = STOPPED
+    """Where a stop leads to: stopped or standby."""
+    stop_bits: int = _USER_STOP
+    boot: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    """Pulling and booting, which a stop ends at once."""
+    guest: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    """The run itself: its cancellation kills the guest."""
+    whole: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    ended: trio.Event = attrs.field(factory=trio.Event)
+
+
+class Lifecycle:
+    """Starts and stops instances; their tasks run in *nursery*."""
+
+    def __init__(
+        self,
+        account: Account,
+        images: ImageCatalogue,
+        runtime: Runtime,
+        settings: CloudSettings,
+        nursery: trio.Nursery,
+    ) -> None:
+        self._account = account
+        self._images = images
+        self._runtime = runtime
+        self._settings = settings
+        self._nursery = nursery
+        self._lives: dict[str, _Life] = {}
+
+    def start(self, instance: Instance) -> None:
+        """Begin to start it; nothing to do if it is on its way or there already.
+
+        Raises ``ItemError`` if it is stopping, or if quota or volumes forbid it.
+        """
+        if instance.state in (STARTING, RUNNING):
+            return
+        if instance.is_live:
+            raise ItemError(
+                ErrorCode.WRONG_STATE, f"Instance '{instance.name}' is {instance.state}"
+            )
+        self._account.check_can_start(instance)
+        instance.restart = None
+        self._set_starting(instance)
+        former = self._lives.get(instance.uuid)
+        if former is not None:
+            former.whole.cancel()
+        life = _Life(former.ended if former else None)
+        self._lives[instance.uuid] = life
+        self._nursery.start_soon(self._live, instance, life, name=f"instance {instance.name}")
+
+    def start_if_possible(self, instance: Instance) -> None:
+        """Like :meth:`start`, but a refusal leaves it stopped, with the platform to blame."""
+        try:
+            self.start(instance)
+        except ItemError:
+            self._come_to_rest(instance, STOPPED, stop_reason=STOP_PLATFORM, stop_code=0)
+
+    def stop(self, instance: Instance, *, grace_seconds: float) -> None:
+        """Ask it to stop; it is killed after the grace. Ends a sequence of restarts, too."""
+        self._wind_down(instance, STOPPED, _USER_STOP, grace_seconds)
+
+    def suspend(self, instance: Instance, *, grace_seconds: float) -> None:
+        """Send it to standby. Raises ``ItemError`` if it does not run."""
+        if instance.state not in (RUNNING, STANDBY):
+            raise ItemError(
+                ErrorCode.WRONG_STATE, f"Instance '{instance.name}' is {instance.state}"
+            )
+        self._wind_down(instance, STANDBY, _USER_STOP | STOP_SCALE_TO_ZERO, grace_seconds)
+
+    def force_stop(self, instance: Instance) -> None:
+        """Stop it at once."""
+        life = self._lives.get(instance.uuid)
+        if life is not None:
+            life.whole.cancel()
+        instance.restart = None
+        if instance.holds_mounts:
+            self._come_to_rest(instance, STOPPED, stop_reason=_USER_STOP | STOP_FORCED)
+
+    def delete(self, instance: Instance) -> None:
+        """Stop it at once and remove it from the account. Raises ``ItemError`` if it is locked."""
+        if instance.delete_lock:
+            raise ItemError(ErrorCode.NOT_ALLOWED, "Deletion protection enabled")
+        self.force_stop(instance)
+        if not instance.deleted:  # one with delete-on-stop is gone by now
+            self._remove(instance)
+
+    def _remove(self, instance: Instance) -> None:
+        volumes = [each.volume for each in instance.attachments]
+        self._account.remove_instance(instance)
+        for volume in volumes:
+            if volume.uuid not in self._account.volumes:
+                self._runtime.forget_volume(volume.uuid)
+
+    def _wind_down(
+        self, instance: Instance, goal: str, stop_bits: int, grace_seconds: float
+    ) -> None:
+        life = self._lives.get(instance.uuid)
+        instance.restart = None
+        if instance.state in (STARTING, RUNNING) and life is not None:
+            life.goal, life.stop_bits = goal, stop_bits
+            instance.state, instance.stop_reason = STOPPING, stop_bits
+            instance.notify()
+            life.stop.set()
+            life.boot.cancel()
+            self._nursery.start_soon(self._kill_after, grace_seconds, life)
+        elif instance.state == STANDBY and goal == STOPPED:
+            self._come_to_rest(instance, STOPPED, stop_reason=instance.stop_reason)
+        elif instance.state == STOPPED and life is not None:
+            life.whole.cancel()  # it was waiting to be restarted
+
+    async def _kill_after(self, seconds: float, life: _Life) -> None:
+        with trio.move_on_after(seconds):
+            await life.ended.wait()
+            return
+        life.guest.cancel()
+
+    async def _live(self, instance: Instance, life: _Life) -> None:
+        try:
+            if life.predecessor is not None:
+                await life.predecessor.wait()
+            with life.whole:
+                attempt = 0
+                while (delay := await self._run_once(instance, life, attempt)) is not None:
+                    attempt = instance.restart.attempt if instance.restart else 0
+                    await trio.sleep(delay)
+                    instance.restart = None
+                    try:
+                        self._account.check_can_start(instance)
+                    except ItemError:
+                        self._come_to_rest(
+                            instance, STOPPED, stop_reason=STOP_PLATFORM, stop_code=0
+                        )
+                        return
+                    instance.restart_count += 1
+                    self._set_starting(instance)
+        finally:
+            life.ended.set()
+            if self._lives.get(instance.uuid) is life:
+                del self._lives[instance.uuid]
+
+    async def _run_once(self, instance: Instance, life: _Life, attempt: int) -> float | None:
+        """One run, from starting to rest; seconds until the restart, None if there is none."""
+        image = self._images.find(instance.image)
+        if image is None and self._runtime.runs_unknown_images:
+            image = ImageEntry()
+        life.boot, life.guest = trio.CancelScope(), trio.CancelScope()
+        if life.stop.is_set():
+            life.boot.cancel()
+        with life.boot:
+            if image is None or not await self._pull(image):
+                self._come_to_rest(
+                    instance, STOPPED, stop_reason=STOP_PLATFORM, stop_code=_MEDIUM_NOT_AVAILABLE
+                )
+                return None
+            await self._boot(instance, image)
+        if life.stop.is_set():
+            self._end_of_stop(instance, life, Killed())
+            return None
+        assert image is not None
+        ending: Ending = Killed()
+        with life.guest:
+            ending = await self._runtime.run(
+                self._guest(instance, image),
+                stop=life.stop,
+                entered=lambda: self._enter(instance, life),
+            )
+        if life.stop.is_set():
+            self._end_of_stop(instance, life, ending)
+            return None
+        return self._end_from_inside(instance, ending, attempt)
+
+    async def _pull(self, image: ImageEntry) -> bool:
+        seconds = image.pull_seconds
+        await trio.sleep(self._settings.pull_seconds if seconds is None else seconds)
+        return image.pull == "ok"
+
+    async def _boot(self, instance: Instance, image: ImageEntry) -> None:
+        instance.start_count += 1
+        instance.started_at = utc_now()
+        seconds = image.boot_seconds
+        await trio.sleep(self._settings.boot_seconds if seconds is None else seconds)
+
+    def _guest(self, instance: Instance, image: ImageEntry) -> Guest:
+        return Guest(
+            uuid=instance.uuid,
+            name=instance.name,
+            image=image,
+            start_count=instance.start_count,
+            args=instance.args,
+            env=instance.env,
+            private_ip=instance.private_ip,
+            mounts=[
+                Mount(volume_uuid=each.volume.uuid, at=each.at, readonly=each.readonly)
+                for each in instance.attachments
+                if not each.attaching
+            ],
+            roms=instance.roms,
+            log=instance.log,
+        )
+
+    def _enter(self, instance: Instance, life: _Life) -> None:
+        instance.booted_at = trio.current_time()
+        if instance.started_at is not None:
+            instance.boot_seconds = (utc_now() - instance.started_at).total_seconds()
+        if instance.state == STARTING:
+            instance.state = RUNNING
+            instance.notify()
+            policy = instance.scale_to_zero
+            if self._settings.idle_instances_go_to_standby and policy.policy != "off":
+                cooldown_seconds = (policy.cooldown_time_ms or 0) / 1000
+                self._nursery.start_soon(self._idle, instance, life, cooldown_seconds)
+
+    async def _idle(self, instance: Instance, life: _Life, cooldown_seconds: float) -> None:
+        run = instance.start_count
+        with trio.move_on_after(cooldown_seconds):
+            await life.ended.wait()
+            return
+        if instance.state == RUNNING and instance.start_count == run:
+            grace_seconds = self._settings.stop_grace_seconds
+            self._wind_down(instance, STANDBY, STOP_PLATFORM | STOP_SCALE_TO_ZERO, grace_seconds)
+
+    def _end_of_stop(self, instance: Instance, life: _Life, ending: Ending) -> None:
+        """Reason 15, or 13 if the guest did not exit by itself; with Z on the way to standby."""
+        match ending:
+            case Exited(exit_code):
+                self._come_to_rest(
+                    instance,
+                    life.goal,
+                    stop_reason=life.stop_bits | STOP_KERNEL | STOP_APPLICATION,
+                    stop_code=_CLEAN_STOP_CODE,
+                    exit_code=exit_code,
+                )
+            case Crashed(stop_code):
+                self._come_to_rest(
+                    instance,
+                    life.goal,
+                    stop_reason=life.stop_bits | STOP_KERNEL,
+                    stop_code=stop_code,
+                )
+            case Killed():
+                self._come_to_rest(instance, life.goal, stop_reason=life.stop_bits | STOP_KERNEL)
+
+    def _end_from_inside(self, instance: Instance, ending: Ending, attempt: int) -> float | None:
+        trouble_free = (
+            instance.booted_at is not None
+            and trio.current_time() - instance.booted_at
+            >= self._settings.restart_after_trouble_free_seconds
+        )
+        attempt = 1 if trouble_free else attempt + 1
+        delay = _RESTART_DELAYS[min(attempt, len(_RESTART_DELAYS)) - 1]
+        if restarts := self._restarts(instance, ending):
+            next_at = utc_now() + timedelta(seconds=delay)
+            instance.restart = Restart(attempt=attempt, next_at=next_at)
+        match ending:
+            case Exited(exit_code):
+                self._come_to_rest(
+                    instance,
+                    STOPPED,
+                    stop_reason=STOP_KERNEL | STOP_APPLICATION,
+                    stop_code=_CLEAN_STOP_CODE,
+                    exit_code=exit_code,
+                )
+            case Crashed(stop_code):
+                self._come_to_rest(instance, STOPPED, stop_reason=STOP_KERNEL, stop_code=stop_code)
+            case Killed():
+                self._come_to_rest(instance, STOPPED, stop_reason=STOP_KERNEL)
+        return delay if restarts else None
+
+    def _restarts(self, instance: Instance, ending: Ending) -> bool:
+        match instance.restart_policy, ending:
+            case "always", _:
+                return True
+            case "on-failure", Exited(exit_code):
+                return exit_code != 0 and self._settings.nonzero_exit_is_failure
+            case "on-failure", _:
+                return True
+            case _:
+                return False
+
+    def _set_starting(self, instance: Instance) -> None:
+        instance.state = STARTING
+        instance.stop_reason = instance.stop_code = instance.exit_code = None
+        instance.stopped_at = None
+        instance.notify()
+
+    def _come_to_rest(
+        self,
+        instance: Instance,
+        state: str,
+        *,
+        stop_reason: int | None,
+        stop_code: int | None = None,
+        exit_code: int | None = None,
+    ) -> None:
+        if instance.deleted:
+            return
+        if instance.booted_at is not None:
+            instance.uptime_seconds += trio.current_time() - instance.booted_at
+            instance.booted_at = None
+        instance.state = state
+        instance.stop_reason, instance.stop_code = stop_reason, stop_code
+        instance.exit_code = exit_code
+        instance.stopped_at = utc_now()
+        apply_queued_updates(self._account, instance)
+        self._account.settle_attachments(instance)
+        instance.notify()
+        if state == STOPPED and "delete-on-stop" in instance.features:
+            self._remove(instance)

@@ -1,0 +1,223 @@
+"""The resources of the simulated account, as mutable records that refer to each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any, Generic, Protocol, TypeVar
+
+import attrs
+import trio
+
+from kraftlet_trio.cloud.objects import (
+    DRAINING,
+    RUNNING,
+    STANDBY,
+    STARTING,
+    STOPPING,
+    ScaleToZero,
+    Service,
+)
+from kraftlet_trio.simulators.cloud.errors import ErrorCode, ItemError
+from kraftlet_trio.simulators.cloud.identifiers import Identifier
+from kraftlet_trio.simulators.cloud.images import ImageName
+from kraftlet_trio.simulators.cloud.logs import Log
+from kraftlet_trio.simulators.cloud.operations import Operation
+
+LIVE_STATES = frozenset({STARTING, RUNNING, DRAINING, STOPPING})
+"""Those that count against the live quotas (platform reference, instance states)."""
+
+
+@attrs.define(eq=False, kw_only=True)
+class Volume:
+    uuid: str
+    name: str
+    created_at: datetime
+    formatted_at: float
+    """On Trio's clock; ``initializing`` until then."""
+    size_mb: int
+    persistent: bool
+    """False for a volume that came with its instance and goes with it."""
+    quota_policy: str = "static"
+    filesystem: str = "ext4"
+    access_mode: str = "rwo"
+    tags: tuple[str, ...] = ()
+    delete_lock: bool = False
+    attachments: dict[str, Attachment] = attrs.field(factory=dict)
+    """By the instance's UUID."""
+
+    @property
+    def mounted_by(self) -> list[Attachment]:
+        return [
+            each
+            for each in self.attachments.values()
+            if each.instance.holds_mounts and not each.attaching
+        ]
+
+    @property
+    def state(self) -> str:
+        if self.mounted_by:
+            return "mounted"
+        if self.attachments:
+            return "idle"
+        return "available" if trio.current_time() >= self.formatted_at else "initializing"
+
+
+@attrs.define(eq=False, kw_only=True)
+class Attachment:
+    """A volume's place in an instance."""
+
+    volume: Volume
+    instance: Instance
+    at: str
+    readonly: bool
+    attaching: bool = False
+    """Accepted while the instance ran: not in effect until it rests."""
+    detaching: bool = False
+    """Likewise, until it is stopped for good."""
+
+
+@attrs.define(eq=False, kw_only=True)
+class ServiceGroup:
+    uuid: str
+    name: str
+    created_at: datetime
+    persistent: bool
+    """False for a group that came with an instance and goes with its last one."""
+    services: tuple[Service, ...]
+    domains: tuple[str, ...]
+    """In full, without a trailing dot."""
+    soft_limit: int = 1
+    hard_limit: int = 65535
+    instances: dict[str, Instance] = attrs.field(factory=dict)
+    """By UUID, in the order they joined."""
+
+
+@attrs.define(eq=False, kw_only=True)
+class Update:
+    """A change that waits until its instance stops, or that failed then."""
+
+    operation: Operation
+    error: str = ""
+
+
+@attrs.define(eq=False, kw_only=True)
+class Restart:
+    """Where an instance stands in its sequence of restarts."""
+
+    attempt: int
+    next_at: datetime
+
+
+@attrs.define(eq=False, kw_only=True)
+class Instance:
+    uuid: str
+    name: str
+    created_at: datetime
+    image: ImageName
+    memory_mb: int
+    vcpus: int
+    private_ip: str
+    log: Log
+    args: tuple[str, ...] | None = None
+    """None: those of the image."""
+    env: dict[str, str] = attrs.field(factory=dict)
+    restart_policy: str = "never"
+    scale_to_zero: ScaleToZero = attrs.field(factory=ScaleToZero)
+    service_group: ServiceGroup | None = None
+    attachments: list[Attachment] = attrs.field(factory=list)
+    roms: tuple[dict[str, Any], ...] = ()
+    plugins: tuple[dict[str, Any], ...] = ()
+    tags: tuple[str, ...] = ()
+    annotations: dict[str, str] = attrs.field(factory=dict)
+    features: tuple[str, ...] = ()
+    hostname: str = ""
+    """Empty: the name."""
+    delete_lock: bool = False
+
+    state: str
+    stop_reason: int | None = None
+    stop_code: int | None = None
+    exit_code: int | None = None
+    start_count: int = 0
+    restart_count: int = 0
+    started_at: datetime | None = None
+    stopped_at: datetime | None = None
+    booted_at: float | None = None
+    """On Trio's clock, while it runs."""
+    uptime_seconds: float = 0.0
+    """Of all finished runs."""
+    boot_seconds: float | None = None
+    restart: Restart | None = None
+    updates: list[Update] = attrs.field(factory=list)
+    deleted: bool = False
+    changed: trio.Event = attrs.field(factory=trio.Event)
+    """Set, and replaced by a new one, at each change of state and at deletion."""
+
+    @property
+    def is_live(self) -> bool:
+        return self.state in LIVE_STATES
+
+    @property
+    def holds_mounts(self) -> bool:
+        """Standby counts: it keeps its volumes mounted."""
+        return self.is_live or self.state == STANDBY
+
+    def notify(self) -> None:
+        self.changed.set()
+        self.changed = trio.Event()
+
+
+class Record(Protocol):
+    uuid: str
+    name: str
+
+
+R = TypeVar("R", bound=Record)
+
+
+class Collection(Generic[R]):
+    """Records of one kind in the order of their creation, by UUID and by name."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        """As messages call it."""
+        self._by_uuid: dict[str, R] = {}
+        self._by_name: dict[str, R] = {}
+
+    def __iter__(self) -> Iterator[R]:
+        return iter(self._by_uuid.values())
+
+    def __len__(self) -> int:
+        return len(self._by_uuid)
+
+    def __contains__(self, uuid: str) -> bool:
+        return uuid in self._by_uuid
+
+    def has_name(self, name: str) -> bool:
+        return name in self._by_name
+
+    def check_free(self, name: str) -> None:
+        if name in self._by_name:
+            raise ItemError(
+                ErrorCode.ALREADY_EXISTS, f"{self.kind.capitalize()} '{name}' already exists"
+            )
+
+    def add(self, record: R) -> None:
+        self._by_uuid[record.uuid] = record
+        self._by_name[record.name] = record
+
+    def remove(self, record: R) -> None:
+        del self._by_uuid[record.uuid]
+        del self._by_name[record.name]
+
+    def find(self, identifier: Identifier) -> R:
+        """Raises ``ItemError``: not found."""
+        found = (
+            self._by_uuid.get(identifier.uuid)
+            if identifier.uuid
+            else self._by_name.get(identifier.name)
+        )
+        if found is None:
+            raise ItemError(ErrorCode.NOT_FOUND, f"No {self.kind} with {identifier}")
+        return found

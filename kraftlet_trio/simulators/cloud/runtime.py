@@ -1,0 +1,97 @@
+"""What runs inside an instance, behind an interface: scripts, or real processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from ipaddress import IPv4Network
+from typing import Any, Protocol
+
+import attrs
+import trio
+
+from kraftlet_trio.simulators.cloud.images import ImageEntry
+from kraftlet_trio.simulators.cloud.logs import Log
+
+
+@attrs.frozen
+class Exited:
+    """The application returned by itself."""
+
+    exit_code: int
+
+
+@attrs.frozen
+class Crashed:
+    """The guest's kernel ended; the bits of *stop_code* say how."""
+
+    stop_code: int
+
+
+@attrs.frozen
+class Killed:
+    """The application did not end by itself when it was asked to stop."""
+
+
+Ending = Exited | Crashed | Killed
+
+
+@attrs.frozen(kw_only=True)
+class Mount:
+    """A volume inside a guest."""
+
+    volume_uuid: str
+    at: str
+    readonly: bool
+
+
+@attrs.frozen(kw_only=True)
+class Guest:
+    """One run of an instance, as its runtime sees it."""
+
+    uuid: str
+    name: str
+    image: ImageEntry
+    start_count: int
+    """1 for the first run."""
+    args: Sequence[str] | None
+    """None: those of the image."""
+    env: Mapping[str, str]
+    private_ip: str
+    mounts: Sequence[Mount]
+    roms: Sequence[Mapping[str, Any]]
+    """As in a create request."""
+    log: Log
+
+
+@attrs.frozen(kw_only=True)
+class Usage:
+    """What a running guest uses now. CPU time is that of its present run."""
+
+    rss_bytes: int = 0
+    cpu_seconds: float = 0.0
+
+
+class Runtime(Protocol):
+    """Runs guests. All methods but :meth:`run` return at once."""
+
+    runs_unknown_images: bool
+    """If not, an image that the catalogue does not know cannot be pulled."""
+    network: IPv4Network
+    """Private addresses are taken from it."""
+
+    def opened(self) -> AbstractContextManager[None]:
+        """Holds what outlives a run, such as the volumes' content. All runs happen inside."""
+
+    async def run(self, guest: Guest, *, stop: trio.Event, entered: Callable[[], None]) -> Ending:
+        """Run *guest* to its end.
+
+        Calls *entered* once its entry point is reached. Once *stop* is set, asks it to end and
+        goes on waiting for that. When cancelled, leaves nothing of the guest running.
+        """
+
+    def usage(self, uuid: str) -> Usage:
+        """Of the instance with that UUID; zeros if it does not run."""
+
+    def forget_volume(self, uuid: str) -> None:
+        """The volume is deleted: let go of its content."""

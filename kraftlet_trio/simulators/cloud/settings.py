@@ -1,0 +1,65 @@
+"""What of the simulated platform can be turned: its delays, and what its reference leaves open."""
+
+from __future__ import annotations
+
+import attrs
+
+from kraftlet_trio.cloud.objects import QuotaLimits, QuotaUse
+
+
+@attrs.frozen(kw_only=True)
+class CloudSettings:
+    """All times are seconds on Trio's clock."""
+
+    pull_seconds: float = 0.0
+    """Before the first byte of an image boots, unless the catalogue says otherwise."""
+    boot_seconds: float = 0.05
+    """From the image being there to the entry point, unless the catalogue says otherwise."""
+    stop_seconds: float = 0.02
+    """A scripted guest's clean shutdown."""
+    format_seconds: float = 0.0
+    """A new volume is ``initializing`` for so long."""
+    stop_grace_seconds: float = 10.0
+    """A guest that does not exit when asked is killed after this, or after the drain time."""
+    longest_wait_seconds: float = 300.0
+    """What a wait or drain of -1 amounts to."""
+    restart_after_trouble_free_seconds: float = 10.0
+    """A run this long ends a sequence of restarts."""
+
+    default_details: bool = False
+    """What a read without ``details`` shows; undocumented now, true in older documents."""
+    most_items_a_page: int = 1000
+    """Undocumented."""
+    log_bytes: int = 1024 * 1024
+    """Of an instance's console; older bytes are dropped. Undocumented."""
+    log_bytes_a_read: int = 4096 * 4 - 1
+    """What the official client asks for at most."""
+    nonzero_exit_is_failure: bool = False
+    """Whether ``on-failure`` restarts after an exit code; the reference speaks of crashes only."""
+    used_group_can_be_deleted: bool = False
+    """Whether a service group with instances may be deleted; undocumented."""
+    idle_instances_go_to_standby: bool = False
+    """Whether scale to zero acts on instances that nobody talks to."""
+    properties_patched_at_once: frozenset[str] = frozenset({"tags", "delete_lock", "annotations"})
+    """All others wait until a running instance stops."""
+
+
+EXAMPLE_HARD_QUOTAS = QuotaUse(
+    instances=64,
+    live_vcpus=64,
+    live_memory_mb=32768,
+    service_groups=253,
+    services=253,
+    volumes=253,
+    total_volume_mb=20480,
+)
+"""The example of the product's documentation."""
+
+EXAMPLE_LIMITS = QuotaLimits(
+    min_memory_mb=16,
+    max_memory_mb=8192,
+    min_vcpus=1,
+    max_vcpus=1,
+    min_volume_mb=8,
+    max_volume_mb=20480,
+)

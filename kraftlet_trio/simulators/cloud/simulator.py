@@ -1,0 +1,95 @@
+"""A simulated Unikraft Cloud: one account in one metro, as a request handler."""
+
+from __future__ import annotations
+
+import hmac
+from collections import Counter
+from http import HTTPStatus
+
+import trio
+
+from kraftlet_trio.cloud.objects import QuotaLimits, QuotaUse
+from kraftlet_trio.http.messages import Request, Response
+from kraftlet_trio.simulators.cloud import api
+from kraftlet_trio.simulators.cloud.account import Account
+from kraftlet_trio.simulators.cloud.calls import Cloud
+from kraftlet_trio.simulators.cloud.envelope import refusal
+from kraftlet_trio.simulators.cloud.faults import Faults
+from kraftlet_trio.simulators.cloud.images import ImageCatalogue
+from kraftlet_trio.simulators.cloud.lifecycle import Lifecycle
+from kraftlet_trio.simulators.cloud.runtime import Runtime
+from kraftlet_trio.simulators.cloud.runtime_virtual import VirtualRuntime
+from kraftlet_trio.simulators.cloud.settings import (
+    EXAMPLE_HARD_QUOTAS,
+    EXAMPLE_LIMITS,
+    CloudSettings,
+)
+
+_MOST_BODY_BYTES = 8 * 1024 * 1024
+
+
+class CloudSimulator:
+    """Answers requests by :meth:`handle` while :meth:`run` is running.
+
+    All of its time is Trio's, so under a mocked clock it lives on that.
+    """
+
+    def __init__(
+        self,
+        *,
+        token: str,
+        metro: str = "sim",
+        quotas: QuotaUse = EXAMPLE_HARD_QUOTAS,
+        limits: QuotaLimits = EXAMPLE_LIMITS,
+        images: ImageCatalogue | None = None,
+        runtime: Runtime | None = None,
+        settings: CloudSettings | None = None,
+    ) -> None:
+        self.settings = settings or CloudSettings()
+        self.images = images or ImageCatalogue.default()
+        self.runtime = runtime or VirtualRuntime(self.settings)
+        self.account = Account(
+            metro=metro,
+            hard=quotas,
+            limits=limits,
+            network=self.runtime.network,
+            settings=self.settings,
+        )
+        self.faults = Faults()
+        """To be added to at any time."""
+        self.requests: Counter[str] = Counter()
+        """How many came, by method and route, as in ``GET /v1/instances/{u}``."""
+        self._token = token
+        self._cloud: Cloud | None = None
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Let instances live until cancelled: then all of them end, their processes included."""
+        with self.runtime.opened():
+            async with trio.open_nursery() as nursery:
+                self._cloud = Cloud(
+                    account=self.account,
+                    images=self.images,
+                    runtime=self.runtime,
+                    lifecycle=Lifecycle(
+                        self.account, self.images, self.runtime, self.settings, nursery
+                    ),
+                    settings=self.settings,
+                )
+                task_status.started()
+                await trio.sleep_forever()
+
+    async def handle(self, request: Request) -> Response:
+        """Answer one request. ``RuntimeError`` while :meth:`run` is not running."""
+        routed = api.find_route(request.path)
+        self.requests[f"{request.method} {routed.route.path if routed else 'elsewhere'}"] += 1
+        return await self.faults.handle(request, lambda request: self._answer(request, routed))
+
+    async def _answer(self, request: Request, routed: api.Routed | None) -> Response:
+        if self._cloud is None:
+            raise RuntimeError("the cloud simulator is not running")
+        given = request.headers.get("authorization", "").encode()
+        if not hmac.compare_digest(given, f"Bearer {self._token}".encode()):
+            return refusal(HTTPStatus.UNAUTHORIZED, "Unauthorized")
+        if len(request.body) > _MOST_BODY_BYTES:
+            return refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "Request body too large")
+        return await api.answer(self._cloud, request, routed)

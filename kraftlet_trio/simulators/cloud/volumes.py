@@ -1,0 +1,233 @@
+"""Endpoints under /v1/volumes, and what instances need of volumes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from kraftlet_trio.clock import utc_now
+from kraftlet_trio.cloud.objects import QuotaUse
+from kraftlet_trio.http.messages import Response
+from kraftlet_trio.simulators.cloud.account import Account, new_uuid, random_suffix
+from kraftlet_trio.simulators.cloud.calls import Call, Cloud, perform_each, perform_operations
+from kraftlet_trio.simulators.cloud.envelope import Outcome, envelope, success
+from kraftlet_trio.simulators.cloud.errors import BadRequest, ErrorCode, ItemError, invalid
+from kraftlet_trio.simulators.cloud.identifiers import Identifier, read_identifier
+from kraftlet_trio.simulators.cloud.listing import read_records, timestamp
+from kraftlet_trio.simulators.cloud.members import Members
+from kraftlet_trio.simulators.cloud.operations import Operation
+from kraftlet_trio.simulators.cloud.records import Attachment, Volume
+from kraftlet_trio.simulators.cloud.validation import valid_mount_path, valid_tags
+from kraftlet_trio.simulators.cloud.volume_spec import QUOTA_POLICIES, VolumeSpec, read_new_volume
+
+KIND = "volumes"
+
+
+def check_new_volume(account: Account, spec: VolumeSpec) -> None:
+    """Raises ``ItemError`` if its name is taken."""
+    if spec.name is not None:
+        account.volumes.check_free(spec.name)
+
+
+def add_volume(account: Account, spec: VolumeSpec, *, persistent: bool) -> Volume:
+    """Add the volume, which has been checked."""
+    name = spec.name
+    while name is None or account.volumes.has_name(name):
+        name = f"vol-{random_suffix(5)}"
+    volume = Volume(
+        uuid=new_uuid(),
+        name=name,
+        created_at=utc_now(),
+        formatted_at=account.formatted_at(),
+        size_mb=spec.size_mb,
+        persistent=persistent,
+        quota_policy=spec.quota_policy,
+        filesystem=spec.filesystem,
+        access_mode=spec.access_mode,
+        tags=spec.tags,
+    )
+    account.volumes.add(volume)
+    return volume
+
+
+async def create_volumes(cloud: Cloud, call: Call) -> Response:
+    account = cloud.account
+
+    def act(spec: VolumeSpec) -> Outcome:
+        check_new_volume(account, spec)
+        account.check_quota(QuotaUse(volumes=1, total_volume_mb=spec.size_mb))
+        volume = add_volume(account, spec, persistent=True)
+        return success(uuid=volume.uuid, name=volume.name, state=volume.state)
+
+    body = call.body()
+    if not isinstance(body, dict):
+        raise BadRequest("Expected an object")
+    outcomes = await perform_each(
+        call, [body], lambda members: read_new_volume(members, account.limits), act
+    )
+    return envelope(KIND, outcomes, began=call.began)
+
+
+async def read_volumes(cloud: Cloud, call: Call) -> Response:
+    outcomes = read_records(
+        call, cloud.account.volumes, _details, cloud.settings, tags=lambda volume: volume.tags
+    )
+    return envelope(KIND, outcomes, began=call.began)
+
+
+async def update_volumes(cloud: Cloud, call: Call) -> Response:
+    outcomes = await perform_operations(
+        call,
+        cloud.account.volumes,
+        lambda volume, operation: _update(cloud.account, volume, operation),
+    )
+    return envelope(KIND, outcomes, began=call.began)
+
+
+def _update(account: Account, volume: Volume, operation: Operation) -> None:
+    match operation.prop:
+        case "size_mb":
+            if operation.clears:
+                raise operation.no_such_op()
+            limits = account.limits
+            size_mb = operation.on_scalar(
+                lambda members: members.integer(
+                    "value", limits.min_volume_mb, limits.max_volume_mb
+                ),
+                volume.size_mb,
+            )
+            if size_mb < volume.size_mb:
+                raise invalid(f"Volume '{volume.name}' cannot shrink")
+            account.check_quota(QuotaUse(total_volume_mb=size_mb - volume.size_mb))
+            volume.size_mb = size_mb
+        case "tags":
+            volume.tags = valid_tags(operation.on_texts(volume.tags))
+        case "quota_policy":
+            volume.quota_policy = operation.on_scalar(
+                lambda members: members.choice("value", QUOTA_POLICIES), "static"
+            )
+        case "delete_lock":
+            volume.delete_lock = operation.on_scalar(
+                lambda members: members.flag("value"), default=False
+            )
+        case prop:
+            raise invalid(f"Property '{prop}' cannot be updated")
+
+
+async def delete_volumes(cloud: Cloud, call: Call) -> Response:
+    def act(target: Identifier) -> Outcome:
+        volume = cloud.account.volumes.find(target)
+        if volume.delete_lock:
+            raise ItemError(ErrorCode.NOT_ALLOWED, "Deletion protection enabled")
+        if volume.attachments:
+            raise ItemError(ErrorCode.ATTACHED, f"Volume '{volume.name}' is attached")
+        cloud.account.volumes.remove(volume)
+        cloud.runtime.forget_volume(volume.uuid)
+        return success(uuid=volume.uuid, name=volume.name)
+
+    outcomes = await perform_each(call, call.items(), call.only_target, act)
+    return envelope(KIND, outcomes, began=call.began)
+
+
+@attrs.frozen(kw_only=True)
+class _Attach:
+    volume: Identifier
+    instance: Identifier
+    at: str
+    readonly: bool
+
+
+async def attach_volumes(cloud: Cloud, call: Call) -> Response:
+    account = cloud.account
+
+    def read(members: Members) -> _Attach:
+        volume = call.target(members)
+        instance = members.child("attach_to")
+        if instance is None:
+            raise BadRequest("Missing member 'attach_to'")
+        attach = _Attach(
+            volume=volume,
+            instance=read_identifier(instance),
+            at=valid_mount_path(members.required_text("at")),
+            readonly=members.flag("readonly") or False,
+        )
+        instance.done()
+        members.done()
+        return attach
+
+    def act(attach: _Attach) -> Outcome:
+        volume = account.volumes.find(attach.volume)
+        instance = account.instances.find(attach.instance)
+        if instance.uuid in volume.attachments:
+            raise ItemError(ErrorCode.ATTACHED, f"Volume '{volume.name}' is attached already")
+        if any(each.at.rstrip("/") == attach.at.rstrip("/") for each in instance.attachments):
+            raise invalid(f"'{attach.at}' is taken by another volume")
+        account.attach(volume, instance, at=attach.at, readonly=attach.readonly)
+        return success(uuid=volume.uuid, name=volume.name)
+
+    outcomes = await perform_each(call, call.items(), read, act)
+    return envelope(KIND, outcomes, began=call.began)
+
+
+async def detach_volumes(cloud: Cloud, call: Call) -> Response:
+    account = cloud.account
+
+    def read(members: Members) -> tuple[Identifier, Identifier | None]:
+        volume, instance = call.target(members), members.child("from")
+        members.done()
+        if instance is None:
+            return volume, None
+        identifier = read_identifier(instance)
+        instance.done()
+        return volume, identifier
+
+    def act(item: tuple[Identifier, Identifier | None]) -> Outcome:
+        volume = account.volumes.find(item[0])
+        for attachment in _attachments(account, volume, item[1]):
+            account.detach_once_stopped(attachment)
+        return success(uuid=volume.uuid, name=volume.name)
+
+    outcomes = await perform_each(call, call.items(), read, act)
+    return envelope(KIND, outcomes, began=call.began)
+
+
+def _attachments(account: Account, volume: Volume, source: Identifier | None) -> list[Attachment]:
+    """Those to detach: that of one instance, or all."""
+    if source is None:
+        found = list(volume.attachments.values())
+    else:
+        instance = account.instances.find(source)
+        found = [each for each in volume.attachments.values() if each.instance is instance]
+    if not found:
+        raise ItemError(ErrorCode.NOT_ATTACHED, f"Volume '{volume.name}' is not attached")
+    return found
+
+
+def _details(volume: Volume) -> dict[str, Any]:
+    return {
+        "uuid": volume.uuid,
+        "name": volume.name,
+        "state": volume.state,
+        "created_at": timestamp(volume.created_at),
+        "size_mb": volume.size_mb,
+        "free_mb": volume.size_mb,
+        "persistent": volume.persistent,
+        "quota_policy": volume.quota_policy,
+        "filesystem": volume.filesystem,
+        "access_mode": volume.access_mode,
+        "delete_lock": volume.delete_lock,
+        "attached_to": [
+            {"uuid": each.instance.uuid, "name": each.instance.name}
+            for each in volume.attachments.values()
+        ],
+        "mounted_by": [
+            {
+                "uuid": each.instance.uuid,
+                "name": each.instance.name,
+                "readonly": each.readonly,
+            }
+            for each in volume.mounted_by
+        ],
+        "tags": list(volume.tags),
+    }
