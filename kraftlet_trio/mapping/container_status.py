@@ -32,6 +32,10 @@ from kraftlet_trio.mapping.container_state import (
 
 CONTAINER_ID_SCHEME = "unikraft"
 
+_CRASH_LOOP_BACK_OFF = "CrashLoopBackOff"
+_ERR_IMAGE_PULL = "ErrImagePull"
+_IMAGE_PULL_BACK_OFF = "ImagePullBackOff"
+
 
 @attrs.frozen
 class Trouble:
@@ -83,6 +87,8 @@ def container_status(
 ) -> ContainerStatus:
     """The status to report. *creating* is the waiting reason of a container that is on its way."""
     previous = previous or ContainerStatus(name=container.name)
+    if instance is not None and previous.container_id != container_id(instance):
+        previous = _ended_unseen(previous, "The instance was replaced", now)
     status = attrs.evolve(
         previous,
         image=container.image,
@@ -93,7 +99,10 @@ def container_status(
     if held.trouble:
         waiting = ContainerStateWaiting(reason=held.trouble.reason, message=held.trouble.message)
     if instance is None:
-        return _without_instance(status, waiting, now, in_trouble=held.trouble is not None)
+        status = _ended_unseen(status, "The instance is gone from Unikraft Cloud", now)
+        if _tells_end(status) and not held.trouble:
+            return status
+        return _waiting(status, waiting)
     status = attrs.evolve(
         status,
         container_id=container_id(instance),
@@ -105,25 +114,37 @@ def container_status(
         case Ended() as end:
             return _ended(status, previous, instance, end, held, init=init, now=now)
         case ImageUnavailable():
-            return _waiting(status, _image_trouble(container.image, held))
-        case Settling():
+            return _waiting(status, _image_trouble(container.image, previous, held))
+        case Settling() if previous.state.running:
             # About to say why it stopped: not ready, and no news yet.
             return attrs.evolve(status, ready=False)
         case Starting() if previous.state.running:
             # Waking from standby is no restart.
             return status
-        case NeverStarted() | Starting():
-            if previous.state.terminated and not held.trouble:
+        case NeverStarted() | Starting() | Settling():
+            # What ended before is told until it runs again.
+            if _tells_end(previous) and not held.trouble:
                 return status
             return _waiting(status, waiting)
 
 
-def _image_trouble(image: str, held: Held) -> ContainerStateWaiting:
+def _image_trouble(image: str, previous: ContainerStatus, held: Held) -> ContainerStateWaiting:
+    """The failure, and once that was told, that the next attempt has to wait."""
     text = f'Unikraft Cloud cannot pull image "{image}"'
+    told = previous.state.waiting
+    if told is None or told.reason not in (_ERR_IMAGE_PULL, _IMAGE_PULL_BACK_OFF):
+        return ContainerStateWaiting(reason=_ERR_IMAGE_PULL, message=text)
     if held.back_off_seconds is None:
-        return ContainerStateWaiting(reason="ErrImagePull", message=text)
+        return told
     return ContainerStateWaiting(
-        reason="ImagePullBackOff", message=f"back-off {held.back_off_seconds:.0f}s: {text}"
+        reason=_IMAGE_PULL_BACK_OFF, message=f"back-off {held.back_off_seconds:.0f}s: {text}"
+    )
+
+
+def _tells_end(status: ContainerStatus) -> bool:
+    waiting = status.state.waiting
+    return status.state.terminated is not None or (
+        waiting is not None and waiting.reason == _CRASH_LOOP_BACK_OFF
     )
 
 
@@ -137,17 +158,12 @@ def _waiting(status: ContainerStatus, waiting: ContainerStateWaiting) -> Contain
     )
 
 
-def _without_instance(
-    status: ContainerStatus, waiting: ContainerStateWaiting, now: datetime, *, in_trouble: bool
-) -> ContainerStatus:
-    if status.state.running:
-        end = unknown_end(status, "The instance is gone from Unikraft Cloud", now)
-        return attrs.evolve(
-            status, state=ContainerState(terminated=end), ready=False, started=False
-        )
-    if status.state.terminated and not in_trouble:
+def _ended_unseen(status: ContainerStatus, message: str, now: datetime) -> ContainerStatus:
+    """*status*, unless it shows a container that runs: then its end, which nobody saw."""
+    if not status.state.running:
         return status
-    return _waiting(status, waiting)
+    end = unknown_end(status, message, now)
+    return attrs.evolve(status, state=ContainerState(terminated=end), ready=False, started=False)
 
 
 def unknown_end(status: ContainerStatus, message: str, now: datetime) -> ContainerStateTerminated:
@@ -170,11 +186,9 @@ def _running(
     ready: bool,
     now: datetime,
 ) -> ContainerStatus:
-    end = last_end(previous)
     if previous.state.running:
-        if previous.container_id == status.container_id:
-            return attrs.evolve(status, ready=ready, started=True)
-        end = unknown_end(previous, "The instance was replaced", now)
+        return attrs.evolve(status, ready=ready, started=True)
+    end = last_end(previous)
     return attrs.evolve(
         status,
         state=ContainerState(
@@ -215,18 +229,20 @@ def _ended(
             exit_code=end.exit_code,
             reason=end.reason,
             message=end.message,
-            started_at=_whole_seconds(instance.started_at) or started_at,
+            started_at=started_at or _whole_seconds(instance.started_at),
             finished_at=finished_at or now,
             container_id=status.container_id,
         )
         older = before or previous.last_state.terminated
     status = attrs.evolve(
         status,
-        ready=init and end.exit_code == 0,
+        ready=init and terminated.exit_code == 0,
         started=False,
         restart_count=previous.restart_count + (before is not None and not reported),
     )
     if held.back_off_seconds is None:
+        if reported and _tells_end(previous):
+            return status
         return attrs.evolve(
             status,
             state=ContainerState(terminated=terminated),
@@ -236,7 +252,7 @@ def _ended(
     return attrs.evolve(
         status,
         state=ContainerState(
-            waiting=ContainerStateWaiting(reason="CrashLoopBackOff", message=message)
+            waiting=ContainerStateWaiting(reason=_CRASH_LOOP_BACK_OFF, message=message)
         ),
         last_state=ContainerState(terminated=terminated),
     )
