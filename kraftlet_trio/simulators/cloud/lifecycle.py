@@ -194,14 +194,14 @@ class Lifecycle:
 
     async def _run_once(self, instance: Instance, life: _Life, attempt: int) -> float | None:
         """One run, from starting to rest; seconds until the restart, None if there is none."""
-        image = self._images.find(instance.image)
-        if image is None and self._runtime.runs_unknown_images:
-            image = ImageEntry()
+        known = self._images.find(instance.image)
+        image = known or ImageEntry()
         life.boot, life.guest = trio.CancelScope(), trio.CancelScope()
         if life.stop.is_set():
             life.boot.cancel()
         with life.boot:
-            if image is None or not await self._pull(image):
+            await self._pull(image)
+            if image.pull == "fail" or not self._runtime.can_run(known):
                 self._come_to_rest(
                     instance, STOPPED, stop_reason=STOP_PLATFORM, stop_code=_MEDIUM_NOT_AVAILABLE
                 )
@@ -210,7 +210,6 @@ class Lifecycle:
         if life.stop.is_set():
             self._end_of_stop(instance, life, Killed())
             return None
-        assert image is not None
         ending: Ending = Killed()
         with life.guest:
             ending = await self._runtime.run(
@@ -223,10 +222,9 @@ class Lifecycle:
             return None
         return self._end_from_inside(instance, ending, attempt)
 
-    async def _pull(self, image: ImageEntry) -> bool:
+    async def _pull(self, image: ImageEntry) -> None:
         seconds = image.pull_seconds
         await trio.sleep(self._settings.pull_seconds if seconds is None else seconds)
-        return image.pull == "ok"
 
     async def _boot(self, instance: Instance, image: ImageEntry) -> None:
         instance.start_count += 1

@@ -75,13 +75,14 @@ class Usage:
 class Runtime(Protocol):
     """Runs guests. All methods but :meth:`run` return at once."""
 
-    runs_unknown_images: bool
-    """If not, an image that the catalogue does not know cannot be pulled."""
     network: IPv4Network
     """Private addresses are taken from it."""
 
     def opened(self) -> AbstractContextManager[None]:
         """Holds what outlives a run, such as the volumes' content. All runs happen inside."""
+
+    def can_run(self, image: ImageEntry | None, /) -> bool:
+        """Whether that image can be pulled; None is one that the catalogue does not know."""
 
     async def run(self, guest: Guest, *, stop: trio.Event, entered: Callable[[], None]) -> Ending:
         """Run *guest* to its end.

@@ -10,6 +10,7 @@ from ipaddress import IPv4Network
 import attrs
 import trio
 
+from kraftlet_trio.simulators.cloud.images import ImageEntry
 from kraftlet_trio.simulators.cloud.runtime import Crashed, Ending, Exited, Guest, Usage
 from kraftlet_trio.simulators.cloud.settings import CloudSettings
 
@@ -19,13 +20,15 @@ class VirtualRuntime:
     """Every image runs; those without a script run until they are stopped."""
 
     settings: CloudSettings = attrs.field(factory=CloudSettings)
-    runs_unknown_images: bool = attrs.field(default=True, init=False)
     network: IPv4Network = attrs.field(default=IPv4Network("10.0.0.0/8"), init=False)
     _running: dict[str, _Script] = attrs.field(factory=dict, init=False)
 
     @contextmanager
     def opened(self) -> Iterator[None]:
         yield
+
+    def can_run(self, _image: ImageEntry | None) -> bool:
+        return True
 
     async def run(self, guest: Guest, *, stop: trio.Event, entered: Callable[[], None]) -> Ending:
         script = self._running[guest.uuid] = _Script(guest)

@@ -1,6 +1,3 @@
-from kraftlet_trio.clock import utc_now
-
-
 async def test_created_instance_runs(autojump_clock, cloud):
     created = await cloud.item(
         "POST", "/instances", {"name": "web", "image": "team/web:1.4", "autostart": True}

@@ -1,0 +1,1 @@
+"""Programs that the default catalogue's images run under the process runtime."""
