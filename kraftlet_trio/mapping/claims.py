@@ -96,6 +96,30 @@ def persistent_volume(claim: PersistentVolumeClaim, volume: Volume) -> dict[str,
     }
 
 
+def bound_volume(claim: PersistentVolumeClaim | None, name: str, naming: Naming) -> str:
+    """Name of the cloud volume behind the claim *name* that a Pod refers to.
+
+    Raises:
+        ConfigurationProblem: there is no such claim, or none that is bound to a cloud volume.
+    """
+    if claim is None:
+        raise ConfigurationProblem(
+            "FailedMount", f'persistentvolumeclaim "{name}" not found; create it'
+        )
+    if claim.status.phase != "Bound":
+        raise ConfigurationProblem(
+            "FailedMount",
+            f'persistentvolumeclaim "{name}" is not bound; see its events for the reason',
+        )
+    if claim.spec.volume_name != persistent_volume_name(claim.metadata.uid):
+        raise ConfigurationProblem(
+            "FailedMount",
+            f'persistentvolumeclaim "{name}" is bound to a volume outside of Unikraft Cloud; '
+            f"use a claim of class {STORAGE_CLASS}",
+        )
+    return naming.volume(claim.metadata.namespace, name)
+
+
 def is_provisioned_volume(volume: PersistentVolume) -> bool:
     """Whether a PersistentVolume stands for a cloud volume of this driver."""
     return volume.spec.csi is not None and volume.spec.csi.driver == DRIVER

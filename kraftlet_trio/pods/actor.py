@@ -76,7 +76,7 @@ class PodActor:
             while (observed := self._observer.observe()) is not None:
                 now = utc_now()
                 self._note_deletion(observed, now)
-                self._warn()
+                self._warn(observed)
                 plan = next_steps(observed, self._memory, now)
                 if plan.finished:
                     return
@@ -93,8 +93,12 @@ class PodActor:
         if observed.vanished or observed.pod.metadata.deletion_timestamp is not None:
             self._memory.stopping_since = self._memory.stopping_since or now
 
-    def _warn(self) -> None:
-        for warning in self._observer.wishes.warnings:
+    def _warn(self, observed: Observed) -> None:
+        mounts = [
+            ConfigurationWarning("FailedMount", message)
+            for message in observed.claim_troubles.values()
+        ]
+        for warning in (*self._observer.wishes.warnings, *mounts):
             if warning not in self._warned:
                 self._warned.add(warning)
                 self._steps.tell(PodEvent("Warning", warning.reason, warning.message))
@@ -211,8 +215,6 @@ class PodActor:
     def _tell_failure(self, step: Step, reason: str, message: str) -> None:
         container = getattr(step, "container", "")
         self._steps.tell(PodEvent("Warning", reason, message, container))
-        if step.key.startswith("run "):
-            self._steps.tell(PodEvent("Warning", "Failed", f"Error: {message}", container))
 
     async def _write_status(
         self, observed: Observed, status: PodStatus, ran_again: set[str]

@@ -193,6 +193,10 @@ def _tend_missing(draft: _Draft, container: Container) -> bool:
         if draft.now < due:
             draft.wake(due)
             return False
+    if container.name in draft.observed.claim_troubles:
+        message = draft.observed.claim_troubles[container.name]
+        draft.held[container.name] = Held(trouble=Trouble("CreateContainerConfigError", message))
+        return False
     group = draft.observed.wanted_groups.get(container.name)
     if group is not None and group not in draft.observed.ready_groups:
         if group in draft.observed.group_troubles:

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 import attrs
 
 from kraftlet_trio.cloud.objects import Instance, ServiceGroupRequest
-from kraftlet_trio.kubernetes.objects import Pod, PodUID
+from kraftlet_trio.kubernetes.objects import Container, Pod, PodUID
 from kraftlet_trio.mapping.annotations import SERVICE_GROUPS, PodOptions, pod_options
+from kraftlet_trio.mapping.claims import bound_volume
 from kraftlet_trio.mapping.names import container_of
-from kraftlet_trio.mapping.problems import ConfigurationWarning
+from kraftlet_trio.mapping.problems import ConfigurationProblem, ConfigurationWarning
 from kraftlet_trio.mapping.services import ContainerGroup, container_groups, default_group
 from kraftlet_trio.pods.context import PodContext
 from kraftlet_trio.pods.plan import Observed
@@ -53,6 +54,7 @@ class PodObserver:
             self._refresh_wishes(self.pod)
         instances, surplus = self._instances(self.pod)
         self._hold_groups(recorded, ending=ending, empty=not instances and not surplus)
+        claim_troubles = {} if ending else self._claim_troubles(self.pod)
         groups = self.context.groups
         wanted = {} if ending else {name: one.name for name, one in self.wishes.groups.items()}
         return Observed(
@@ -66,10 +68,37 @@ class PodObserver:
             group_troubles={
                 name: trouble for name in wanted.values() if (trouble := groups.trouble(name))
             },
+            claim_troubles=claim_troubles,
             groups_released=all(groups.is_settled(name) for name in recorded),
             instances=instances,
             surplus=surplus,
         )
+
+    def claim_volumes(self, container: Container) -> dict[str, str]:
+        """Cloud volume of each claim that *container* mounts, by claim name.
+
+        Raises:
+            ConfigurationProblem: one of the claims is not bound to a cloud volume.
+        """
+        assert self.pod is not None, "asked only about a Pod that was seen"
+        mounted = {mount.name for mount in container.volume_mounts}
+        names = [
+            volume.persistent_volume_claim.claim_name
+            for volume in self.pod.spec.volumes
+            if volume.persistent_volume_claim is not None and volume.name in mounted
+        ]
+        claims, naming = self.context.claims, self.context.settings.naming
+        namespace = self.pod.metadata.namespace
+        return {name: bound_volume(claims.by_name(namespace, name), name, naming) for name in names}
+
+    def _claim_troubles(self, pod: Pod) -> dict[str, str]:
+        troubles = {}
+        for container in (*pod.spec.init_containers, *pod.spec.containers):
+            try:
+                self.claim_volumes(container)
+            except ConfigurationProblem as problem:
+                troubles[container.name] = problem.message
+        return troubles
 
     def _is_owned(self, pod: Pod) -> bool:
         finalizer = self.context.settings.finalizer

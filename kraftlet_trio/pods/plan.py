@@ -117,6 +117,8 @@ class Observed:
     """Those of the wanted ones that exist in the cloud."""
     group_troubles: Mapping[str, str] = attrs.field(factory=dict)
     """What keeps a wanted group from existing."""
+    claim_troubles: Mapping[str, str] = attrs.field(factory=dict)
+    """What is wrong with a claim that a container mounts, by container name."""
     groups_released: bool = False
     """No service group is left in the cloud for this Pod's sake."""
     instances: Mapping[str, Instance] = attrs.field(factory=dict)

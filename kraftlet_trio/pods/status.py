@@ -19,6 +19,10 @@ def status_patch(pod: Pod, status: PodStatus) -> dict[str, Any]:
     for field in ("podIPs", "hostIPs"):
         if body.get(field):
             body[field] = [{"$patch": "replace"}, *body[field]]
+    for condition in body.get("conditions", ()):
+        # Null clears what the condition said before; left out, it would stay.
+        condition.setdefault("reason", None)
+        condition.setdefault("message", None)
     for field in ("containerStatuses", "initContainerStatuses"):
         for one in body.get(field, ()):
             # Required by the API although their zero value is a default here.

@@ -22,7 +22,7 @@ from kraftlet_trio.kubernetes.resources import CONFIG_MAPS, PODS, SECRETS
 from kraftlet_trio.mapping.annotations import SERVICE_GROUPS
 from kraftlet_trio.mapping.environment import Environment, references, resolve
 from kraftlet_trio.mapping.instances import instance_request
-from kraftlet_trio.mapping.names import persistent_volume_name, pod_uid_of
+from kraftlet_trio.mapping.names import pod_uid_of
 from kraftlet_trio.mapping.problems import ConfigurationProblem
 from kraftlet_trio.pods.back_off import bumped
 from kraftlet_trio.pods.context import PodContext
@@ -113,8 +113,8 @@ class PodSteps:
 
     async def _create_instance(self, name: str) -> None:
         container = self._container(name)
-        self.tell(PodEvent("Normal", "Pulling", f'Pulling image "{container.image}"', name))
         request = await self._instance_request(container)
+        self.tell(PodEvent("Normal", "Pulling", f'Pulling image "{container.image}"', name))
         self.memory.uncertain.add(name)
         try:
             instance = created(request, await self.context.cloud.create_instance(request))
@@ -151,7 +151,7 @@ class PodSteps:
             environment=await self._environment(container),
             group=group.name if group else wishes.own_groups.get(container.name),
             init=container in self._pod.spec.init_containers,
-            claim_volumes=self._claim_volumes(container),
+            claim_volumes=self.observer.claim_volumes(container),
         )
 
     async def _environment(self, container: Container) -> Environment:
@@ -181,37 +181,6 @@ class PodSteps:
         for warning in environment.warnings:
             self.tell(PodEvent("Warning", warning.reason, warning.message, container.name))
         return environment
-
-    def _claim_volumes(self, container: Container) -> dict[str, str]:
-        """Cloud volume of each claim that *container* mounts, by claim name."""
-        mounted = {mount.name for mount in container.volume_mounts}
-        return {
-            volume.persistent_volume_claim.claim_name: self._volume_of_claim(
-                volume.persistent_volume_claim.claim_name
-            )
-            for volume in self._pod.spec.volumes
-            if volume.persistent_volume_claim is not None and volume.name in mounted
-        }
-
-    def _volume_of_claim(self, name: str) -> str:
-        namespace = self._pod.metadata.namespace
-        claim = self.context.claims.by_name(namespace, name)
-        if claim is None:
-            raise ConfigurationProblem(
-                "FailedMount", f'persistentvolumeclaim "{name}" not found; create it'
-            )
-        if claim.status.phase != "Bound":
-            raise ConfigurationProblem(
-                "FailedMount",
-                f'persistentvolumeclaim "{name}" is not bound; see its events for the reason',
-            )
-        if claim.spec.volume_name != persistent_volume_name(claim.metadata.uid):
-            raise ConfigurationProblem(
-                "FailedMount",
-                f'persistentvolumeclaim "{name}" of class "{claim.spec.storage_class_name or ""}" '
-                "is bound to a volume outside of Unikraft Cloud; use a claim of class ukc-volume",
-            )
-        return self.context.settings.naming.volume(namespace, name)
 
     async def _adopt(self, request: InstanceRequest) -> Instance:
         """The instance that bears the name, if an earlier attempt for this very Pod made it."""

@@ -54,6 +54,8 @@ def _container_events(
         case "ImagePullBackOff":
             text = f'Back-off pulling image "{container.image}"'
             yield PodEvent("Normal", "BackOff", text, name)
+        case "CreateContainerConfigError" | "CreateContainerError":
+            yield PodEvent("Warning", "Failed", f"Error: {waiting.message}", name)
         case "CrashLoopBackOff":
             meta = pod.metadata
             text = (

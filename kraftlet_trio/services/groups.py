@@ -108,6 +108,7 @@ class ServiceGroups:
         return group is None or bool(group.holders)
 
     async def _tend(self, group: _Group) -> None:
+        structlog.contextvars.clear_contextvars()  # those of the Pod that came first
         retry_seconds = _FIRST_RETRY_SECONDS
         while True:
             try:
