@@ -13,6 +13,7 @@ import attrs
 from kraftlet_trio.cloud import objects as cloud
 from kraftlet_trio.cloud.objects import Instance
 
+_ALIVE = (cloud.STARTING, cloud.RUNNING, cloud.DRAINING, cloud.STOPPING, cloud.STANDBY)
 _PAGE_FAULT = 4
 _ENOMEM = 12
 _IMAGE_UNAVAILABLE = 1
@@ -59,6 +60,11 @@ class Ended:
 
 
 ContainerRun = NeverStarted | Starting | Running | Settling | ImageUnavailable | Ended
+
+
+def is_alive(instance: Instance) -> bool:
+    """Whether something of it runs, or will without anybody's doing."""
+    return instance.state in _ALIVE
 
 
 def container_run(instance: Instance, now: datetime, *, deleting: bool) -> ContainerRun:

@@ -17,6 +17,7 @@ from kraftlet_trio.kubernetes.objects import (
     Pod,
     PodStatus,
 )
+from kraftlet_trio.mapping.container_state import is_alive
 from kraftlet_trio.mapping.container_status import (
     Held,
     container_status,
@@ -47,6 +48,19 @@ def restartable(pod: Pod, container: Container, exit_code: int) -> bool:
             return exit_code != 0 or container not in pod.spec.init_containers
 
 
+def is_over(pod: Pod, status: PodStatus) -> bool:
+    """Whether nothing of the Pod is to run again. Its sidecars may still be running."""
+
+    def statuses_of(containers: Sequence[Container]) -> tuple[ContainerStatus, ...]:
+        return tuple(
+            container_status_of(status, one.name) or ContainerStatus(name=one.name)
+            for one in containers
+        )
+
+    init, regular = statuses_of(pod.spec.init_containers), statuses_of(pod.spec.containers)
+    return _phase(pod, init, regular, stopped_for_good=False) in (SUCCEEDED, FAILED)
+
+
 def pod_status(
     pod: Pod,
     previous: PodStatus,
@@ -63,9 +77,11 @@ def pod_status(
     deleted and nothing of it runs any more: each container gets an end, the phase is terminal.
     """
     now = now.replace(microsecond=0)
+    stopped_by_us = pod.metadata.deletion_timestamp is not None or is_over(pod, previous)
     creating = "PodInitializing" if pod.spec.init_containers else "ContainerCreating"
 
     def status_of(container: Container, *, init: bool) -> ContainerStatus:
+        """*init* says that the container is done once it has succeeded."""
         return container_status(
             container,
             container_status_of(previous, container.name),
@@ -73,11 +89,14 @@ def pod_status(
             held.get(container.name, Held()),
             init=init,
             creating=creating,
-            deleting=pod.metadata.deletion_timestamp is not None,
+            deleting=stopped_by_us,
             now=now,
         )
 
-    init = tuple(status_of(container, init=True) for container in pod.spec.init_containers)
+    init = tuple(
+        status_of(container, init=not is_sidecar(container))
+        for container in pod.spec.init_containers
+    )
     regular = tuple(
         sorted(
             (status_of(container, init=False) for container in pod.spec.containers),
@@ -89,6 +108,11 @@ def pod_status(
     phase = previous.phase
     if phase not in (SUCCEEDED, FAILED):
         phase = _phase(pod, init, regular, stopped_for_good=stopped_for_good)
+        if phase in (SUCCEEDED, FAILED) and (
+            any(map(is_alive, instances.values())) or any(one.state.running for one in init)
+        ):
+            # Whoever waits for a Pod to end relies on nothing of it running any more.
+            phase = RUNNING if _have_run(regular) else PENDING
     pod_ip = _pod_ip(pod, instances) or previous.pod_ip
     status = PodStatus(
         phase=phase,
@@ -138,7 +162,11 @@ def _with_ends(
     if not init or _initialized(pod, init, regular):
         return tuple(map(ended, init)), tuple(map(ended, regular))
     latest = max(
-        (index for index, status in enumerate(init) if status.container_id),
+        (
+            index
+            for index, status in enumerate(init)
+            if status.state.waiting is None or last_end(status)
+        ),
         default=0,
     )
     return (*map(ended, init[: latest + 1]), *init[latest + 1 :]), tuple(regular)
@@ -147,9 +175,11 @@ def _with_ends(
 def _initialized(
     pod: Pod, init: Sequence[ContainerStatus], regular: Sequence[ContainerStatus]
 ) -> bool:
-    if any(status.state.running or last_end(status) for status in regular):
-        return True
-    return not _incomplete(pod, init)
+    return _have_run(regular) or not _incomplete(pod, init)
+
+
+def _have_run(regular: Sequence[ContainerStatus]) -> bool:
+    return any(status.state.running or last_end(status) for status in regular)
 
 
 def _incomplete(pod: Pod, init: Sequence[ContainerStatus]) -> list[str]:
@@ -172,7 +202,7 @@ def _phase(
     *,
     stopped_for_good: bool,
 ) -> str:
-    ran = any(status.state.running or last_end(status) for status in regular)
+    ran = _have_run(regular)
     pending_init = False
     for container, status in zip(pod.spec.init_containers, init, strict=True):
         if is_sidecar(container):
