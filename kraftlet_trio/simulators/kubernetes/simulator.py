@@ -9,6 +9,14 @@ import trio
 from kraftlet_trio.clock import utc_now
 from kraftlet_trio.http.messages import Request, Response, json_response
 from kraftlet_trio.simulators.kubernetes.api import Exchange
+from kraftlet_trio.simulators.kubernetes.controllers.deployments import deployment_controller
+from kraftlet_trio.simulators.kubernetes.controllers.expiry import expire_events_forever
+from kraftlet_trio.simulators.kubernetes.controllers.garbage import garbage_collector
+from kraftlet_trio.simulators.kubernetes.controllers.loop import run_controller
+from kraftlet_trio.simulators.kubernetes.controllers.namespaces import namespace_controller
+from kraftlet_trio.simulators.kubernetes.controllers.replicasets import replica_set_controller
+from kraftlet_trio.simulators.kubernetes.controllers.scheduling import scheduler
+from kraftlet_trio.simulators.kubernetes.controllers.volumes import volume_controller
 from kraftlet_trio.simulators.kubernetes.deletion import DeleteOptions
 from kraftlet_trio.simulators.kubernetes.discovery import discovery_document
 from kraftlet_trio.simulators.kubernetes.errors import ApiError, no_such_path
@@ -63,8 +71,15 @@ class KubernetesSimulator:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run the controllers until cancelled; ``started`` once all of them watch."""
-        task_status.started()
-        await trio.sleep_forever()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(expire_events_forever, self.registry)
+            await nursery.start(run_controller, deployment_controller(self.registry), self.storage)
+            await nursery.start(run_controller, replica_set_controller(self.registry), self.storage)
+            await nursery.start(run_controller, scheduler(self.registry), self.storage)
+            await nursery.start(run_controller, volume_controller(self.registry), self.storage)
+            await nursery.start(run_controller, garbage_collector(self.registry), self.storage)
+            await nursery.start(run_controller, namespace_controller(self.registry), self.storage)
+            task_status.started()
 
     async def handle(self, request: Request) -> Response:
         """Answer one request; refusals are answers too."""
