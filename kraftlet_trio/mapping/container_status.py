@@ -74,6 +74,23 @@ def last_end(status: ContainerStatus | None) -> ContainerStateTerminated | None:
     return status.state.terminated or status.last_state.terminated
 
 
+def reported_end(
+    status: ContainerStatus | None, instance: Instance, *, restarted: bool
+) -> ContainerStateTerminated | None:
+    """The end of a stopped instance's latest run, if *status* tells of it already.
+
+    *restarted* says that this run began after the end that *status* tells of. Their times, which
+    are whole seconds, may not show it.
+    """
+    end = last_end(status)
+    if end is None or restarted or end.container_id != container_id(instance):
+        return None
+    finished_at = _whole_seconds(instance.stopped_at)
+    if finished_at and end.finished_at and finished_at > end.finished_at:
+        return None
+    return end
+
+
 def container_status(
     container: Container,
     previous: ContainerStatus | None,
@@ -213,14 +230,9 @@ def _ended(
 ) -> ContainerStatus:
     finished_at = _whole_seconds(instance.stopped_at)
     before = last_end(previous)
-    reported = (
-        before is not None
-        and before.container_id == status.container_id
-        and not held.restarted
-        and (finished_at is None or before.finished_at is None or finished_at <= before.finished_at)
-    )
+    reported = reported_end(previous, instance, restarted=held.restarted)
     if reported:
-        terminated, older = before, None
+        terminated, older = reported, None
         if previous.state.terminated:
             older = previous.last_state.terminated
     else:
@@ -238,7 +250,7 @@ def _ended(
         status,
         ready=init and terminated.exit_code == 0,
         started=False,
-        restart_count=previous.restart_count + (before is not None and not reported),
+        restart_count=previous.restart_count + (before is not None and reported is None),
     )
     if held.back_off_seconds is None:
         if reported and _tells_end(previous):
