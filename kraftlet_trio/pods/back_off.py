@@ -36,7 +36,7 @@ def due_after_end(
         if status.restart_count == 0 or _stayed_up(status, finished_at):
             return finished_at, 0.0
         seconds = min(LONGEST_SECONDS, FIRST_SECONDS * 2.0 ** min(status.restart_count - 1, 10))
-    elif finished_at - back_off.bumped_at > RESET_AFTER:
+    elif _is_over(back_off, finished_at):
         return finished_at, 0.0
     else:
         seconds = back_off.seconds
@@ -53,13 +53,18 @@ def _stayed_up(status: ContainerStatus, finished_at: datetime) -> bool:
 def due_after_failed_pull(
     failed_at: datetime | None, back_off: BackOff | None, now: datetime
 ) -> tuple[datetime, float]:
-    """As ``due_after_end``; a pull is never retried at once."""
-    seconds = back_off.seconds if back_off else FIRST_SECONDS
-    return (failed_at or now) + timedelta(seconds=seconds), seconds
+    """As ``due_after_end``; a pull is never retried at once, so it is a step ahead."""
+    failed_at = failed_at or now
+    seconds = bumped(back_off, failed_at, now).seconds
+    return failed_at + timedelta(seconds=seconds), seconds
 
 
 def bumped(back_off: BackOff | None, finished_at: datetime | None, now: datetime) -> BackOff:
     """The back-off after a restart at *now* of a run that ended at *finished_at*."""
-    if back_off is None or (finished_at or now) - back_off.bumped_at > RESET_AFTER:
+    if back_off is None or _is_over(back_off, finished_at or now):
         return BackOff(seconds=FIRST_SECONDS, bumped_at=now)
     return BackOff(seconds=min(LONGEST_SECONDS, back_off.seconds * 2), bumped_at=now)
+
+
+def _is_over(back_off: BackOff, finished_at: datetime) -> bool:
+    return finished_at - back_off.bumped_at > RESET_AFTER
