@@ -8,6 +8,7 @@ RUN /tools/bin/pip install --require-hashes -r requirements-build.lock \
     && /opt/kraftlet/bin/pip install --require-hashes -r requirements.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY kraftlet_trio kraftlet_trio
+COPY examples examples
 RUN /tools/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
     && /opt/kraftlet/bin/pip install --no-deps --no-index /wheels/*.whl \
     && /opt/kraftlet/bin/pip uninstall --yes pip
