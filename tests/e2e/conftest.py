@@ -15,7 +15,14 @@ from tests.e2e.bed.daemon import NODE, Daemon
 from tests.e2e.bed.kubectl import Kubectl, KubectlError
 from tests.e2e.bed.waiting import eventually
 
-LOG_TAIL_BYTES = 20_000
+LOG_TAILS = {
+    "kube-apiserver": 2_000,
+    "kube-controller-manager": 2_000,
+    "kube-scheduler": 2_000,
+    "cloud": 4_000,
+    "daemon": 30_000,
+}
+"""What a failed test shows, in bytes."""
 # What a scenario may make, workloads before what they use.
 KINDS = "deployments,statefulsets,jobs,pods,services,persistentvolumeclaims"
 
@@ -33,8 +40,11 @@ def control_plane(folder: Path) -> Iterator[ControlPlane]:
 
 @pytest.fixture(scope="session")
 def kubectl(control_plane: ControlPlane) -> Kubectl:
-    """As the cluster's administrator."""
-    return Kubectl(control_plane.admin_kubeconfig, home=control_plane.folder)
+    """As the cluster's administrator, of a cluster that takes Pods."""
+    kubectl = Kubectl(control_plane.admin_kubeconfig, home=control_plane.folder)
+    # A controller makes it; until then the API server refuses Pods.
+    eventually(lambda: kubectl.json("get", "serviceaccount", "default"))
+    return kubectl
 
 
 @pytest.fixture(scope="session")
@@ -110,6 +120,7 @@ def _evidence(kubectl: Kubectl) -> Iterator[tuple[str, str]]:
             yield " ".join(arguments), kubectl(*arguments).stdout
         except KubectlError as error:
             yield " ".join(arguments), str(error)
-    for log in sorted(kubectl.home.glob("*.log")):
-        if log.name != "audit.log":
-            yield log.name, log.read_text(errors="replace")[-LOG_TAIL_BYTES:]
+    for name, tail_bytes in LOG_TAILS.items():
+        log = kubectl.home / f"{name}.log"
+        if log.exists():
+            yield log.name, log.read_text(errors="replace")[-tail_bytes:]

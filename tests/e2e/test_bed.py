@@ -13,11 +13,6 @@ from tests.e2e.bed.kubectl import Kubectl, KubectlError
 from tests.e2e.bed.waiting import eventually
 
 
-def test_control_plane_gives_namespaces_their_service_account(kubectl: Kubectl) -> None:
-    kubectl("get", "namespaces", "default", "kube-node-lease")
-    eventually(lambda: kubectl.json("get", "serviceaccount", "default"))
-
-
 def test_scheduler_finds_no_room_without_a_node(kubectl: Kubectl) -> None:
     kubectl("create", "namespace", "no-room")
     eventually(lambda: kubectl.json("get", "serviceaccount", "default", "--namespace=no-room"))

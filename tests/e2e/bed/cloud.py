@@ -90,8 +90,7 @@ def running_cloud(folder: Path) -> Iterator[Cloud]:
         log=folder / "cloud.log",
     )
     try:
-        line = process.wait_for_line("http://")
-        url = next(word for word in line.split() if word.startswith("http://")).rstrip("/.,")
+        url = json.loads(process.wait_for_line("cloud simulator ready"))["url"]
         headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
         with httpx.Client(base_url=url, headers=headers, timeout=10, trust_env=False) as http:
             yield Cloud(url, process, http)

@@ -47,6 +47,11 @@ class Daemon:
             },
         )
 
+    def wait_until_ready(self) -> None:
+        """Returns once this run tends its Pods; the node's conditions outlive the runs."""
+        assert self._process is not None
+        self._process.wait_for_line('"node ready"', timeout=60)
+
     def alive(self) -> bool:
         return self._process is not None and self._process.alive()
 

@@ -139,6 +139,10 @@ def init_containers(kubectl: Kubectl, cloud: Cloud) -> bool:
         "with-init-migrate": "stopped",
         "with-init-app": "running",
     }
+    # One port and no Service: a group of its own, under a name that the platform makes up.
+    (group,) = cloud.service_groups().values()
+    assert published(group) == {(443, 8080, frozenset({"tls", "http"}))}
+    assert names(group["instances"]) == {"with-init-app"}
     return True
 
 

@@ -49,8 +49,8 @@ class Kubectl:
 
     def items(self, *arguments: str | Path) -> list[dict[str, Any]]:
         """The items of a ``get`` of many."""
-        found: list[dict[str, Any]] = self.json("get", *arguments)["items"]
-        return found
+        found = self.json("get", *arguments)
+        return list(found["items"]) if found else []
 
     def apply(self, *objects: dict[str, Any]) -> None:
         self(

@@ -11,6 +11,14 @@ T = TypeVar("T")
 POLL_SECONDS = 0.1
 
 
+def continuously(look: Callable[[], object], *, seconds: float) -> None:
+    """Assert that *look* returns something true, again and again: for what must not happen."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        assert look()
+        time.sleep(POLL_SECONDS)
+
+
 def eventually(look: Callable[[], T | None], *, timeout: float = 30.0) -> T:
     """Call *look* until it returns something true, and return that.
 
