@@ -14,7 +14,6 @@ from datetime import datetime, timedelta
 
 import attrs
 
-from kraftlet_trio.cloud import objects as cloud
 from kraftlet_trio.cloud.objects import Instance
 from kraftlet_trio.kubernetes.objects import Container, ContainerStatus, PodStatus
 from kraftlet_trio.mapping.container_state import (
@@ -26,15 +25,16 @@ from kraftlet_trio.mapping.container_state import (
     Settling,
     Starting,
     container_run,
+    is_alive,
 )
 from kraftlet_trio.mapping.container_status import (
     Held,
     Trouble,
-    container_id,
     container_status_of,
     last_end,
+    reported_end,
 )
-from kraftlet_trio.mapping.pod_status import FAILED, SUCCEEDED, is_sidecar, restartable
+from kraftlet_trio.mapping.pod_status import FAILED, SUCCEEDED, is_over, is_sidecar, restartable
 from kraftlet_trio.pods.back_off import due_after_end, due_after_failed_pull, init_retry_seconds
 from kraftlet_trio.pods.plan import (
     CreateInstance,
@@ -50,7 +50,8 @@ from kraftlet_trio.pods.plan import (
     StopInstance,
 )
 
-_ALIVE = (cloud.STARTING, cloud.RUNNING, cloud.DRAINING, cloud.STOPPING, cloud.STANDBY)
+_DEFAULT_GRACE_SECONDS = 30
+"""What the API server fills in."""
 
 
 def next_steps(observed: Observed, memory: Memory, now: datetime) -> Plan:
@@ -61,6 +62,8 @@ def next_steps(observed: Observed, memory: Memory, now: datetime) -> Plan:
     reported = memory.reported or pod.status
     if reported.phase in (SUCCEEDED, FAILED):
         return Plan(report=False)  # a terminal status never changes again
+    if is_over(pod, reported):
+        return _wind_down(_Draft(observed, memory, reported, now))
     wanted = frozenset(observed.wanted_groups.values())
     if not observed.owned or not wanted <= observed.recorded_groups:
         draft = _Draft(observed, memory, reported, now)
@@ -85,6 +88,9 @@ class _Draft:
     def step(self, step: Step) -> None:
         """Take the step, unless it failed lately and has to wait."""
         failure = self.memory.failures.get(step.key)
+        match step:
+            case CreateInstance(container) | StartInstance(container) if failure is not None:
+                self.held[container] = Held(trouble=failure.trouble)
         if failure is not None and self.now < failure.retry_at:
             self.wake(failure.retry_at)
         else:
@@ -99,9 +105,6 @@ class _Draft:
             *self.observed.pod.spec.containers,
         ):
             held = self.held.get(container.name, Held())
-            failure = self.memory.failures.get(f"run {container.name}")
-            if failure is not None and held.trouble is None:
-                held = attrs.evolve(held, trouble=failure.trouble)
             if container.name in self.memory.restarted:
                 held = attrs.evolve(held, restarted=True)
             self.held[container.name] = held
@@ -143,37 +146,38 @@ def _tend(draft: _Draft, container: Container) -> bool:
     instance = draft.observed.instances.get(container.name)
     if instance is None:
         return _tend_missing(draft, container)
-    if _is_misplaced(draft, container, instance):
-        return _replace(draft, container, instance)
-    init = container in draft.observed.pod.spec.init_containers and not is_sidecar(container)
+    pod = draft.observed.pod
     match container_run(instance, draft.now, deleting=False):
         case NeverStarted():
-            if init or draft.observed.autostart:
+            if _is_misplaced(draft, container, instance):
+                draft.step(DeleteInstance(container.name, instance.uuid))
+            elif container in pod.spec.init_containers or draft.observed.autostart:
                 draft.step(StartInstance(container.name, instance.uuid, restart=False))
         case Starting():
             draft.watch.add(instance.uuid)
         case Running():
+            if _is_misplaced(draft, container, instance) and pod.spec.restart_policy != "Never":
+                _stop(draft, container.name, instance, _grace_seconds(draft))
+                return False
+            once = _is_done_after_success(draft, container)
             # A container that is meant to end is looked at often, so that its end shows at once.
-            if (
-                init
-                or not instance.private_ip
-                or draft.observed.pod.spec.restart_policy != "Always"
-            ):
+            if once or not instance.private_ip or pod.spec.restart_policy != "Always":
                 draft.watch.add(instance.uuid)
-            return not init
+            return not once
         case Settling():
-            draft.watch.add(instance.uuid)
-            draft.wake(draft.now + REASON_LAG)
+            _await_reason(draft, instance)
         case ImageUnavailable():
             due, seconds = due_after_failed_pull(
                 instance.stopped_at, draft.memory.back_offs.get(container.name), draft.now
             )
-            _start_when_due(draft, container, instance, due, seconds)
+            _run_again_when_due(draft, container, instance, due, seconds)
         case Ended() as end:
-            if init and end.exit_code == 0:
-                return True
-            _tend_ended(draft, container, instance, end, init=init)
+            return _tend_ended(draft, container, instance, end)
     return False
+
+
+def _is_done_after_success(draft: _Draft, container: Container) -> bool:
+    return container in draft.observed.pod.spec.init_containers and not is_sidecar(container)
 
 
 def _tend_missing(draft: _Draft, container: Container) -> bool:
@@ -182,14 +186,9 @@ def _tend_missing(draft: _Draft, container: Container) -> bool:
         return False  # the loss is reported first
     end = last_end(status)
     if status is not None and end is not None:
-        init = container in draft.observed.pod.spec.init_containers
-        if init and not is_sidecar(container) and end.exit_code == 0:
-            return True
         if not restartable(draft.observed.pod, container, end.exit_code):
-            return False
-        due, _ = due_after_end(
-            end.finished_at, status, draft.memory.back_offs.get(container.name), draft.now
-        )
+            return end.exit_code == 0
+        due, _ = _due(draft, container, status, end.finished_at)
         if draft.now < due:
             draft.wake(due)
             return False
@@ -214,60 +213,50 @@ def _is_misplaced(draft: _Draft, container: Container, instance: Instance) -> bo
     return wanted is not None and wanted != present
 
 
-def _replace(draft: _Draft, container: Container, instance: Instance) -> bool:
-    status = container_status_of(draft.reported, container.name)
-    if instance.state not in _ALIVE:
-        if status is None or not status.state.running:
-            draft.step(DeleteInstance(container.name, instance.uuid))
-        return False
-    if instance.uuid not in draft.memory.stop_asked:
-        grace = draft.observed.pod.spec.termination_grace_period_seconds
-        draft.step(StopInstance(container.name, instance.uuid, 30 if grace is None else grace))
-    draft.watch.add(instance.uuid)
-    return False
-
-
-def _tend_ended(
-    draft: _Draft, container: Container, instance: Instance, end: Ended, *, init: bool
-) -> None:
-    if not restartable(draft.observed.pod, container, end.exit_code):
-        return
+def _tend_ended(draft: _Draft, container: Container, instance: Instance, end: Ended) -> bool:
     status = container_status_of(draft.reported, container.name) or ContainerStatus(name="")
-    if init:
-        seconds = init_retry_seconds(status.restart_count)
-        due = (instance.stopped_at or draft.now) + timedelta(seconds=seconds)
-    else:
-        due, seconds = due_after_end(
-            instance.stopped_at, status, draft.memory.back_offs.get(container.name), draft.now
-        )
-    if _end_is_reported(draft, container, instance, status):
-        _start_when_due(draft, container, instance, due, seconds)
+    reported = reported_end(status, instance, restarted=container.name in draft.memory.restarted)
+    # What was reported stands, also where the platform has found a reason for the stop since.
+    exit_code = reported.exit_code if reported else end.exit_code
+    if not restartable(draft.observed.pod, container, exit_code):
+        return reported is not None and exit_code == 0
+    due, seconds = _due(draft, container, status, instance.stopped_at)
+    if reported:
+        _run_again_when_due(draft, container, instance, due, seconds)
     elif draft.now < due:
         draft.held[container.name] = Held(back_off_seconds=seconds)
         draft.wake(due)
+    return False
 
 
-def _end_is_reported(
-    draft: _Draft, container: Container, instance: Instance, status: ContainerStatus
-) -> bool:
-    reported = last_end(status)
-    if reported is None or container.name in draft.memory.restarted:
-        return False
-    if reported.container_id != container_id(instance):
-        return False
-    if instance.stopped_at is None or reported.finished_at is None:
-        return True
-    return instance.stopped_at.replace(microsecond=0) <= reported.finished_at
+def _due(
+    draft: _Draft, container: Container, status: ContainerStatus, finished_at: datetime | None
+) -> tuple[datetime, float]:
+    """When the container may run again, and how long that back-off is in seconds."""
+    if _is_done_after_success(draft, container):
+        seconds = init_retry_seconds(status.restart_count)
+        return (finished_at or draft.now) + timedelta(seconds=seconds), seconds
+    return due_after_end(finished_at, status, draft.memory.back_offs.get(container.name), draft.now)
 
 
-def _start_when_due(
+def _run_again_when_due(
     draft: _Draft, container: Container, instance: Instance, due: datetime, seconds: float
 ) -> None:
     if draft.now < due:
         draft.held[container.name] = Held(back_off_seconds=seconds)
         draft.wake(due)
+    elif _is_misplaced(draft, container, instance):
+        draft.step(DeleteInstance(container.name, instance.uuid))
     else:
         draft.step(StartInstance(container.name, instance.uuid, restart=True))
+
+
+def _wind_down(draft: _Draft) -> Plan:
+    """Stop the sidecars, which would go on for ever after all others are done."""
+    for name, instance in _next_to_stop(draft.observed):
+        _stop(draft, name, instance, _grace_seconds(draft))
+    _await_reasons(draft)
+    return draft.plan()
 
 
 def _tear_down(observed: Observed, memory: Memory, now: datetime) -> Plan:
@@ -275,33 +264,19 @@ def _tear_down(observed: Observed, memory: Memory, now: datetime) -> Plan:
     draft = _Draft(observed, memory, memory.reported or pod.status, now)
     if memory.let_go:
         return Plan(report=False, finished=True)
-    sidecars = {container.name for container in pod.spec.init_containers if is_sidecar(container)}
-    every = [
-        *observed.instances.items(),
-        *((instance.name, instance) for instance in observed.surplus),
-    ]
-    alive = [(name, instance) for name, instance in every if instance.state in _ALIVE]
-    if any(name not in sidecars for name, _ in alive):
-        # Sidecars serve the others to the end.
-        _stop(draft, [(name, one) for name, one in alive if name not in sidecars])
+    if memory.uncertain:
+        draft.step(LookUpInstances(frozenset(memory.uncertain)))
+    if alive := _next_to_stop(observed):
+        _stop_within_grace(draft, alive)
         return draft.plan()
-    if alive:
-        _stop(draft, alive)
-        return draft.plan()
-    if any(
-        isinstance(container_run(instance, now, deleting=True), Settling) for _, instance in every
-    ):
-        draft.watch.update(instance.uuid for _, instance in every)
-        draft.wake(now + REASON_LAG)
+    if _await_reasons(draft) or memory.uncertain:
         return draft.plan()
     if not observed.vanished and draft.reported.phase not in (SUCCEEDED, FAILED):
         # The end is reported while the instances can still tell it.
         return draft.plan(stopped_for_good=True)
-    if every:
+    if every := _instances(observed):
         for name, instance in every:
             draft.step(DeleteInstance(name, instance.uuid))
-    elif memory.uncertain:
-        draft.step(LookUpInstances(frozenset(memory.uncertain)))
     elif observed.groups_released:
         confirmed = not observed.owned and pod.metadata.deletion_grace_period_seconds == 0
         if observed.vanished or confirmed:
@@ -310,7 +285,7 @@ def _tear_down(observed: Observed, memory: Memory, now: datetime) -> Plan:
     return attrs.evolve(draft.plan(stopped_for_good=True), report=False)
 
 
-def _stop(draft: _Draft, alive: list[tuple[str, Instance]]) -> None:
+def _stop_within_grace(draft: _Draft, alive: list[tuple[str, Instance]]) -> None:
     """Stop within the grace period that is left, then by force."""
     metadata = draft.observed.pod.metadata
     grace = 0 if draft.observed.vanished else metadata.deletion_grace_period_seconds or 0
@@ -318,9 +293,48 @@ def _stop(draft: _Draft, alive: list[tuple[str, Instance]]) -> None:
     for name, instance in alive:
         if draft.now >= deadline:
             draft.step(DeleteInstance(name, instance.uuid))
-            continue
-        if instance.uuid not in draft.memory.stop_asked:
-            left = (deadline - draft.now).total_seconds()
-            draft.step(StopInstance(name, instance.uuid, left))
-        draft.watch.add(instance.uuid)
-        draft.wake(deadline)
+        else:
+            _stop(draft, name, instance, (deadline - draft.now).total_seconds())
+            draft.wake(deadline)
+
+
+def _stop(draft: _Draft, name: str, instance: Instance, seconds: float) -> None:
+    if instance.uuid not in draft.memory.stop_asked:
+        draft.step(StopInstance(name, instance.uuid, seconds))
+    draft.watch.add(instance.uuid)
+
+
+def _grace_seconds(draft: _Draft) -> float:
+    grace = draft.observed.pod.spec.termination_grace_period_seconds
+    return _DEFAULT_GRACE_SECONDS if grace is None else grace
+
+
+def _instances(observed: Observed) -> list[tuple[str, Instance]]:
+    """All of the Pod's, each with the name of its container, or its own where it has none."""
+    surplus = ((instance.name, instance) for instance in observed.surplus)
+    return [*observed.instances.items(), *surplus]
+
+
+def _next_to_stop(observed: Observed) -> list[tuple[str, Instance]]:
+    """Those alive, but sidecars, which serve the others to the end, only one by one at last."""
+    alive = [(name, instance) for name, instance in _instances(observed) if is_alive(instance)]
+    sidecars = [one.name for one in observed.pod.spec.init_containers if is_sidecar(one)]
+    others = [(name, instance) for name, instance in alive if name not in sidecars]
+    return others or sorted(alive, key=lambda one: sidecars.index(one[0]))[-1:]
+
+
+def _await_reasons(draft: _Draft) -> bool:
+    """Whether the platform has yet to say of an instance why it stopped."""
+    settling = [
+        instance
+        for _, instance in _instances(draft.observed)
+        if isinstance(container_run(instance, draft.now, deleting=True), Settling)
+    ]
+    for instance in settling:
+        _await_reason(draft, instance)
+    return bool(settling)
+
+
+def _await_reason(draft: _Draft, instance: Instance) -> None:
+    draft.watch.add(instance.uuid)
+    draft.wake(draft.now + REASON_LAG)

@@ -1,0 +1,711 @@
+from datetime import timedelta
+
+import attrs
+import pytest
+
+from kraftlet_trio.cloud import objects as cloud
+from kraftlet_trio.kubernetes.objects import PodStatus
+from kraftlet_trio.mapping.container_status import Held, Trouble
+from kraftlet_trio.mapping.pod_status import pod_status
+from kraftlet_trio.pods.lifecycle import next_steps
+from kraftlet_trio.pods.plan import (
+    BackOff,
+    CreateInstance,
+    DeleteInstance,
+    Failure,
+    LetGo,
+    LookUpInstances,
+    Memory,
+    Observed,
+    Plan,
+    RecordOwnership,
+    StartInstance,
+    StopInstance,
+)
+from tests.builders import (
+    NOW,
+    a_new_instance,
+    a_pod,
+    a_sidecar,
+    a_status,
+    a_stopped_instance,
+    ago,
+    an_exited_instance,
+    an_instance,
+    an_instance_without_image,
+    running,
+    terminated,
+    waiting,
+)
+
+NEVER = {"restart_policy": "Never"}
+ON_FAILURE = {"restart_policy": "OnFailure"}
+POLICIES = ("Always", "OnFailure", "Never")
+
+
+def observed(pod, *instances, surplus=(), **fields):
+    """What is seen of an owned Pod whose instances are *instances*."""
+    return Observed(
+        pod=pod,
+        instances={one.name.removeprefix("web-"): one for one in instances},
+        surplus=tuple(surplus),
+        **{"owned": True, "groups_released": True} | fields,
+    )
+
+
+def plan_for(pod, *instances, memory=None, now=NOW, **fields):
+    return next_steps(observed(pod, *instances, **fields), memory or Memory(), now)
+
+
+def steps_for(pod, *instances, **options):
+    return plan_for(pod, *instances, **options).steps
+
+
+def start(name="app", *, restart=False):
+    return StartInstance(name, f"uuid-of-{name}", restart)
+
+
+def stop(name="app", seconds=30.0):
+    return StopInstance(name, f"uuid-of-{name}", seconds)
+
+
+def delete(name="app"):
+    return DeleteInstance(name, f"uuid-of-{name}")
+
+
+def seconds(count):
+    return timedelta(seconds=count)
+
+
+def a_failure(*, retry_in=5.0, attempts=1):
+    return Failure(
+        trouble=Trouble("CreateContainerError", "no more room"),
+        attempts=attempts,
+        retry_at=NOW + seconds(retry_in),
+    )
+
+
+# Ownership
+
+
+def test_a_pod_is_owned_before_anything_of_it_is_made():
+    assert steps_for(a_pod(), owned=False) == (RecordOwnership(frozenset()),)
+
+
+def test_service_groups_are_noted_before_they_are_made():
+    wanted = {"wanted_groups": {"app": "new"}, "recorded_groups": frozenset({"old"})}
+    assert steps_for(a_pod(), **wanted) == (RecordOwnership(frozenset({"old", "new"})),)
+
+
+def test_a_group_that_is_no_longer_wanted_stays_noted():
+    assert steps_for(a_pod(), recorded_groups=frozenset({"old"})) == (CreateInstance("app"),)
+
+
+# Bringing up
+
+
+def test_containers_are_made_side_by_side():
+    pod = a_pod(containers=["a", "b"])
+    assert steps_for(pod) == (CreateInstance("a"), CreateInstance("b"))
+
+
+def test_one_that_fails_to_come_up_does_not_hold_up_the_others():
+    pod = a_pod(containers=["a", "b"])
+    assert steps_for(pod, memory=Memory(failures={"run a": a_failure()})) == (CreateInstance("b"),)
+
+
+def test_what_boots_is_watched():
+    plan = plan_for(a_pod(), an_instance(state=cloud.STARTING))
+    assert (plan.steps, plan.watch) == ((), {"uuid-of-app"})
+
+
+@pytest.mark.parametrize(
+    ("policy", "instance", "watched"),
+    [
+        ("Always", an_instance(), False),
+        ("OnFailure", an_instance(), True),
+        ("Never", an_instance(), True),
+        ("Always", an_instance(private_ip=""), True),
+    ],
+)
+def test_what_runs_is_watched_only_as_long_as_news_is_expected(policy, instance, watched):
+    plan = plan_for(a_pod(restart_policy=policy), instance)
+    assert plan.steps == ()
+    assert bool(plan.watch) is watched
+    assert plan.wake_at is None
+
+
+def test_a_group_that_is_not_ready_is_waited_for():
+    plan = plan_for(
+        a_pod(containers=["a", "b"]),
+        wanted_groups={"a": "web-a"},
+        recorded_groups=frozenset({"web-a"}),
+    )
+    assert plan.steps == (CreateInstance("b"),)
+    assert plan.held["a"] == Held()
+
+
+def test_what_keeps_a_group_from_existing_is_told():
+    groups = {"wanted_groups": {"app": "web"}, "recorded_groups": frozenset({"web"})}
+    plan = plan_for(a_pod(), **groups, group_troubles={"web": "no domain left"})
+    assert plan.steps == ()
+    assert plan.held["app"].trouble == Trouble("CreateContainerError", "no domain left")
+    assert steps_for(a_pod(), **groups, ready_groups=frozenset({"web"})) == (CreateInstance("app"),)
+
+
+def test_without_autostart_instances_are_made_but_not_started():
+    pod = a_pod(init=["setup", a_sidecar()])
+    assert steps_for(a_pod(), autostart=False) == (CreateInstance("app"),)
+    assert steps_for(a_pod(), a_new_instance(), autostart=False) == ()
+    assert steps_for(a_pod(), a_new_instance()) == (start(),)
+    assert steps_for(pod, a_new_instance("setup"), autostart=False) == (start("setup"),), (
+        "an init container has to run for the others to be made"
+    )
+    proxy = a_new_instance("proxy")
+    done = {"status": a_status(init=[terminated("setup")])}
+    pod = a_pod(init=["setup", a_sidecar()], **done)
+    assert steps_for(pod, an_exited_instance("setup"), proxy, autostart=False) == (start("proxy"),)
+
+
+# Init containers
+
+
+def test_init_containers_run_one_after_another_before_the_others():
+    pod = a_pod(init=["one", "two"])
+    assert steps_for(pod) == (CreateInstance("one"),)
+    assert steps_for(pod, a_new_instance("one")) == (start("one"),)
+    plan = plan_for(pod, an_instance("one"))
+    assert (plan.steps, plan.watch) == ((), {"uuid-of-one"})
+    succeeded = an_exited_instance("one")
+    pod = a_pod(init=["one", "two"], status=a_status(init=[terminated("one")]))
+    assert steps_for(pod, succeeded) == (CreateInstance("two"),)
+    both = a_status(init=[terminated("one"), terminated("two")])
+    pod = a_pod(init=["one", "two"], status=both)
+    assert steps_for(pod, succeeded, an_exited_instance("two")) == (CreateInstance("app"),)
+
+
+def test_a_success_is_reported_before_the_next_one_relies_on_it():
+    """Its instance might be lost meanwhile, and an init container that succeeded not run again."""
+    assert steps_for(a_pod(init=["setup"]), an_exited_instance("setup")) == ()
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_finished_init_container_does_not_run_again_when_its_instance_is_lost(policy):
+    pod = a_pod(init=["setup"], restart_policy=policy, status=a_status(init=[terminated("setup")]))
+    assert steps_for(pod) == (CreateInstance("app"),)
+
+
+@pytest.mark.parametrize(
+    "status", [PodStatus(), a_status(running()), a_status(terminated(exit_code=1))]
+)
+def test_no_init_container_runs_beside_the_others_or_after_them(status):
+    pod = a_pod(init=["setup"], status=status)
+    steps = steps_for(pod, an_instance()) + steps_for(pod, an_exited_instance(exit_code=1))
+    assert not any(step.container == "setup" for step in steps)
+
+
+@pytest.mark.parametrize("policy", ["Always", "OnFailure"])
+@pytest.mark.parametrize(
+    ("restarts", "wait"), [(0, 1), (1, 2), (2, 4), (3, 8), (8, 256), (9, 300), (50, 300)]
+)
+@pytest.mark.parametrize("instances", [[an_exited_instance("setup", exit_code=1)], []])
+def test_a_failed_init_container_is_retried_from_1_s_to_5_min(policy, restarts, wait, instances):
+    """Whether its instance is still there or not."""
+    failed = terminated("setup", exit_code=1, restart_count=restarts)
+    pod = a_pod(init=["setup"], restart_policy=policy, status=a_status(init=[failed]))
+    due = ago(10) + seconds(wait)
+    early = plan_for(pod, *instances, now=due - seconds(0.5))
+    assert (early.steps, early.wake_at) == ((), due)
+    if instances:
+        assert early.held["setup"].back_off_seconds == wait
+    again = start("setup", restart=True) if instances else CreateInstance("setup")
+    assert steps_for(pod, *instances, now=due) == (again,)
+
+
+def test_a_failed_init_container_ends_a_pod_that_must_not_restart():
+    pod = a_pod(init=["setup"], **NEVER, status=a_status(init=[terminated("setup", exit_code=1)]))
+    plan = plan_for(pod, an_exited_instance("setup", exit_code=1))
+    assert (plan.steps, plan.wake_at) == ((), None)
+
+
+def test_what_was_reported_of_an_end_stands_when_its_explanation_comes_late():
+    lost = a_status(init=[terminated("setup", exit_code=137)])
+    late = an_exited_instance("setup")
+    assert steps_for(a_pod(init=["setup"], status=lost), late) == (start("setup", restart=True),)
+    assert steps_for(a_pod(init=["setup"], **NEVER, status=lost), late) == ()
+
+
+# Sidecars
+
+
+def test_a_sidecar_is_waited_for_only_until_it_runs():
+    pod = a_pod(init=[a_sidecar(), "setup"])
+    assert steps_for(pod) == (CreateInstance("proxy"),)
+    assert steps_for(pod, a_new_instance("proxy")) == (start("proxy"),)
+    assert steps_for(pod, an_instance("proxy", cloud.STARTING)) == ()
+    assert steps_for(pod, an_instance("proxy")) == (CreateInstance("setup"),)
+
+
+@pytest.mark.parametrize("exit_code", [0, 1])
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_sidecar_always_runs_again_and_holds_up_nobody_once_the_others_began(policy, exit_code):
+    ended = terminated("proxy", exit_code=exit_code)
+    pod = a_pod(
+        init=[a_sidecar()],
+        containers=["a", "b"],
+        restart_policy=policy,
+        status=a_status(running("a"), init=[ended]),
+    )
+    instances = [an_exited_instance("proxy", exit_code=exit_code), an_instance("a")]
+    assert steps_for(pod, *instances) == (start("proxy", restart=True), CreateInstance("b"))
+
+
+@pytest.mark.parametrize(("policy", "exit_code"), [("Never", 0), ("Never", 3), ("OnFailure", 0)])
+def test_sidecars_are_stopped_when_the_others_are_done_the_last_one_first(policy, exit_code):
+    """They would go on for ever, and the Pod's job would never be done."""
+    pod = a_pod(
+        init=[a_sidecar("one"), a_sidecar("two")],
+        restart_policy=policy,
+        status=a_status(terminated(exit_code=exit_code), init=[running("one"), running("two")]),
+        grace_seconds=12,
+    )
+    done = an_exited_instance(exit_code=exit_code)
+    both = [done, an_instance("one"), an_instance("two")]
+    plan = plan_for(pod, *both)
+    assert (plan.steps, plan.watch) == ((stop("two", 12),), {"uuid-of-two"})
+    asked = Memory(stop_asked={"uuid-of-two"})
+    assert steps_for(pod, *both, memory=asked) == ()
+    first = [done, an_instance("one"), an_exited_instance("two")]
+    assert steps_for(pod, *first, memory=asked) == (stop("one", 12),)
+    neither = [done, an_exited_instance("one"), an_exited_instance("two")]
+    assert steps_for(pod, *neither) == ()
+
+
+def test_sidecars_are_stopped_when_an_init_container_has_failed_for_good():
+    pod = a_pod(
+        init=[a_sidecar(), "setup"],
+        **NEVER,
+        status=a_status(init=[running("proxy"), terminated("setup", exit_code=1)]),
+    )
+    failed = an_exited_instance("setup", exit_code=1)
+    assert steps_for(pod, an_instance("proxy"), failed) == (stop("proxy"),)
+
+
+def test_sidecars_run_as_long_as_something_is_to_run_again():
+    pod = a_pod(
+        init=[a_sidecar()],
+        **ON_FAILURE,
+        status=a_status(terminated(exit_code=1), init=[running("proxy")]),
+    )
+    crashed = an_exited_instance(exit_code=1)
+    assert steps_for(pod, an_instance("proxy"), crashed) == (start(restart=True),)
+
+
+# Ends and restarts
+
+
+@pytest.mark.parametrize(
+    ("policy", "exit_code", "again"),
+    [
+        ("Always", 0, True),
+        ("Always", 1, True),
+        ("OnFailure", 0, False),
+        ("OnFailure", 1, True),
+        ("Never", 0, False),
+        ("Never", 1, False),
+    ],
+)
+@pytest.mark.parametrize("instances", [True, False], ids=["there", "lost"])
+def test_the_restart_policy_decides_whether_a_container_runs_again(
+    policy, exit_code, again, instances
+):
+    ended = an_exited_instance("a", exit_code=exit_code)
+    pod = a_pod(
+        containers=["a", "b"],
+        restart_policy=policy,
+        status=a_status(terminated("a", exit_code), running("b")),
+    )
+    steps = steps_for(pod, *([ended] if instances else []), an_instance("b"))
+    anew = start("a", restart=True) if instances else CreateInstance("a")
+    assert steps == ((anew,) if again else ())
+
+
+def test_an_end_is_reported_before_the_next_run_begins():
+    crashed = an_exited_instance(exit_code=1)
+    assert steps_for(a_pod(status=a_status(running())), crashed) == ()
+    assert steps_for(a_pod(), crashed) == ()
+    before = a_status(terminated(exit_code=1, container_id="unikraft://another"))
+    assert (
+        steps_for(
+            a_pod(
+                status=a_status(attrs.evolve(before.container_statuses[0], state=running().state))
+            ),
+            crashed,
+        )
+        == ()
+    )
+    assert steps_for(a_pod(status=a_status(terminated(exit_code=1))), crashed) == (
+        start(restart=True),
+    )
+
+
+def test_an_end_within_the_second_of_the_one_before_is_reported_too():
+    pod = a_pod(status=a_status(terminated(exit_code=1)))
+    memory = Memory(restarted={"app"})
+    plan = plan_for(pod, an_exited_instance(exit_code=1), memory=memory)
+    assert plan.steps == ()
+    assert plan.held["app"].restarted
+
+
+@pytest.mark.parametrize(
+    ("back_off", "wait"), [(None, 0), (10, 10), (20, 20), (160, 160), (300, 300)]
+)
+def test_a_container_that_crashes_again_waits_longer(back_off, wait):
+    memory = Memory()
+    if back_off:
+        memory.back_offs["app"] = BackOff(seconds=back_off, bumped_at=ago(20))
+    pod = a_pod(status=a_status(terminated(exit_code=1)))
+    due = ago(10) + seconds(wait)
+    crashed = an_exited_instance(exit_code=1)
+    if wait:
+        early = plan_for(pod, crashed, memory=memory, now=due - seconds(0.5))
+        assert (early.steps, early.wake_at) == ((), due)
+        assert early.held["app"].back_off_seconds == wait
+    assert steps_for(pod, crashed, memory=memory, now=due) == (start(restart=True),)
+
+
+def test_a_crash_loop_is_reported_along_with_the_end():
+    memory = Memory(back_offs={"app": BackOff(seconds=20, bumped_at=ago(15))})
+    plan = plan_for(
+        a_pod(status=a_status(running())), an_exited_instance(exit_code=1), memory=memory
+    )
+    assert plan.steps == ()
+    assert plan.held["app"].back_off_seconds == 20
+
+
+def test_a_daemon_that_was_restarted_does_not_let_a_container_loop_at_once():
+    crashed = terminated(exit_code=1, restart_count=3)
+    plan = plan_for(a_pod(status=a_status(crashed)), an_exited_instance(exit_code=1))
+    assert plan.steps == ()
+    assert plan.held["app"].back_off_seconds == 40
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_an_image_that_cannot_be_fetched_is_tried_again_under_each_policy(policy):
+    pod = a_pod(restart_policy=policy, status=a_status(waiting(reason="ErrImagePull")))
+    failed = an_instance_without_image(seconds_ago=9)
+    plan = plan_for(pod, failed)
+    assert (plan.steps, plan.wake_at) == ((), NOW + seconds(1))
+    assert plan.held["app"].back_off_seconds == 10
+    assert steps_for(pod, failed, now=NOW + seconds(1)) == (start(restart=True),)
+
+
+def test_a_stop_is_judged_only_once_its_reason_is_known():
+    plan = plan_for(a_pod(), a_stopped_instance(stop_reason=0, seconds_ago=0.5))
+    assert plan.steps == ()
+    assert plan.watch == {"uuid-of-app"}
+    assert NOW < plan.wake_at <= NOW + seconds(2)
+
+
+def test_a_lost_instance_is_reported_before_it_is_made_anew():
+    assert steps_for(a_pod(status=a_status(running()))) == ()
+    lost = a_status(terminated(exit_code=137))
+    assert steps_for(a_pod(status=lost)) == (CreateInstance("app"),)
+
+
+def test_an_instance_that_keeps_vanishing_is_made_anew_with_back_off():
+    pod = a_pod(status=a_status(terminated(exit_code=137, restart_count=2)))
+    plan = plan_for(pod)
+    assert (plan.steps, plan.wake_at) == ((), ago(10) + seconds(20))
+
+
+@pytest.mark.parametrize("phase", ["Succeeded", "Failed"])
+def test_a_terminal_pod_is_left_alone(phase):
+    pod = a_pod(status=a_status(terminated(exit_code=1), phase=phase))
+    assert plan_for(pod, owned=False) == Plan(report=False)
+
+
+def test_what_was_written_last_counts_although_the_store_does_not_show_it_yet():
+    pod = a_pod(status=a_status(running()))
+    memory = Memory(reported=a_status(terminated(exit_code=1)))
+    assert steps_for(pod, an_exited_instance(exit_code=1), memory=memory) == (start(restart=True),)
+
+
+# Failures of steps
+
+
+def test_a_step_that_failed_waits_and_its_trouble_is_told():
+    memory = Memory(failures={"run app": a_failure()})
+    plan = plan_for(a_pod(), memory=memory)
+    assert (plan.steps, plan.wake_at) == ((), NOW + seconds(5))
+    assert plan.held["app"].trouble == Trouble("CreateContainerError", "no more room")
+    retried = plan_for(a_pod(), memory=memory, now=NOW + seconds(5))
+    assert retried.steps == (CreateInstance("app"),)
+    assert retried.held["app"].trouble, "told until it works"
+
+
+def test_a_start_that_failed_waits_too():
+    memory = Memory(failures={"run app": a_failure()})
+    plan = plan_for(a_pod(), a_new_instance(), memory=memory)
+    assert (plan.steps, plan.wake_at) == ((), NOW + seconds(5))
+    assert plan.held["app"].trouble
+
+
+@pytest.mark.parametrize(
+    ("instances", "status"),
+    [
+        ([an_instance("a")], running("a")),
+        ([an_instance("a", cloud.STARTING)], waiting("a")),
+        ([], terminated("a", exit_code=137)),
+    ],
+    ids=["runs", "starts", "lost for good"],
+)
+def test_trouble_is_forgotten_once_the_step_is_no_longer_wanted(instances, status):
+    """As after a creation that failed for all we know, and did not."""
+    memory = Memory(failures={"run a": a_failure()})
+    pod = a_pod(containers=["a", "b"], **NEVER, status=a_status(status, running("b")))
+    assert plan_for(pod, *instances, an_instance("b"), memory=memory).held["a"] == Held()
+
+
+def test_an_ownership_that_could_not_be_recorded_waits():
+    plan = plan_for(a_pod(), owned=False, memory=Memory(failures={"own": a_failure()}))
+    assert (plan.steps, plan.wake_at) == ((), NOW + seconds(5))
+
+
+# A Service that comes later: membership of a group is fixed at an instance's creation
+
+JOINED = {
+    "wanted_groups": {"app": "web"},
+    "recorded_groups": frozenset({"web"}),
+    "ready_groups": frozenset({"web"}),
+}
+
+
+@pytest.mark.parametrize("group", [None, "other"])
+@pytest.mark.parametrize("policy", ["Always", "OnFailure"])
+def test_an_instance_is_replaced_by_one_in_the_group_of_its_service(policy, group):
+    pod = a_pod(restart_policy=policy, status=a_status(running()), grace_seconds=7)
+    plan = plan_for(pod, an_instance(group=group), **JOINED)
+    assert (plan.steps, plan.watch) == ((stop(seconds=7),), {"uuid-of-app"})
+    asked = Memory(stop_asked={"uuid-of-app"})
+    for state in (cloud.RUNNING, cloud.DRAINING, cloud.STOPPING):
+        assert steps_for(pod, an_instance(state=state), memory=asked, **JOINED) == ()
+    stopped = a_stopped_instance(stop_reason=15, exit_code=0)
+    assert steps_for(pod, stopped, **JOINED) == (), "its end is reported first"
+    pod = a_pod(restart_policy=policy, status=a_status(terminated(exit_code=143)))
+    assert steps_for(pod, stopped, **JOINED) == (delete(),)
+    assert steps_for(pod, **JOINED) == (CreateInstance("app"),)
+    assert steps_for(pod, an_instance(group="web"), **JOINED) == ()
+
+
+def test_an_instance_that_was_not_started_yet_is_replaced_at_once():
+    assert steps_for(a_pod(), a_new_instance(), **JOINED) == (delete(),)
+    assert steps_for(a_pod(), a_new_instance(), autostart=False, **JOINED) == (delete(),)
+
+
+def test_an_instance_whose_image_failed_is_replaced_when_it_is_due():
+    failed = an_instance_without_image()
+    assert steps_for(a_pod(), failed, **JOINED) == (delete(),)
+
+
+def test_a_service_does_not_end_a_container_that_must_not_run_again():
+    pod = a_pod(**NEVER, status=a_status(running()))
+    assert steps_for(pod, an_instance(), **JOINED) == ()
+
+
+@pytest.mark.parametrize("reported", [running("a"), terminated("a")])
+def test_a_service_takes_no_finished_container_away(reported):
+    """Its end may not have been reported, and its log is still of use."""
+    pod = a_pod(containers=["a", "b"], **ON_FAILURE, status=a_status(reported, running("b")))
+    joined = JOINED | {"wanted_groups": {"a": "web"}}
+    assert steps_for(pod, an_exited_instance("a"), an_instance("b"), **joined) == ()
+
+
+def test_a_service_that_goes_takes_no_instance_along():
+    pod = a_pod(status=a_status(running()))
+    assert steps_for(pod, an_instance(group="web")) == ()
+
+
+# Deletion
+
+
+def deleted_pod(*containers, grace=30, **options):
+    status = a_status(*containers) if containers else PodStatus()
+    return a_pod(**{"deleted": True, "deletion_grace_seconds": grace, "status": status} | options)
+
+
+STOPPING = Memory(stopping_since=NOW)
+
+
+def stopping(**fields):
+    return Memory(stopping_since=NOW, **fields)
+
+
+@pytest.mark.parametrize(
+    "state", [cloud.STARTING, cloud.RUNNING, cloud.STANDBY, cloud.DRAINING, cloud.STOPPING]
+)
+def test_a_deleted_pod_is_stopped_within_its_grace_period(state):
+    plan = plan_for(deleted_pod(running(), grace=20), an_instance(state=state), memory=stopping())
+    assert plan.steps == (stop(seconds=20),)
+    assert plan.watch == {"uuid-of-app"}
+    assert plan.wake_at == NOW + seconds(20)
+    assert plan.report
+    assert not plan.stopped_for_good
+
+
+def test_a_stop_is_asked_for_once_and_then_forced_at_the_deadline():
+    pod, memory = deleted_pod(running()), stopping(stop_asked={"uuid-of-app"})
+    waiting_for_it = plan_for(pod, an_instance(), memory=memory, now=NOW + seconds(29))
+    assert (waiting_for_it.steps, waiting_for_it.wake_at) == ((), NOW + seconds(30))
+    assert steps_for(pod, an_instance(), memory=memory, now=NOW + seconds(30)) == (delete(),)
+
+
+def test_a_stop_that_failed_is_asked_for_again_with_the_grace_that_is_left():
+    pod, memory = deleted_pod(running()), stopping(failures={"stop app": a_failure()})
+    early = plan_for(pod, an_instance(), memory=memory)
+    assert (early.steps, early.wake_at) == ((), NOW + seconds(5))
+    later = steps_for(pod, an_instance(), memory=memory, now=NOW + seconds(5))
+    assert later == (stop(seconds=25),)
+
+
+def test_a_pod_deleted_without_grace_is_stopped_by_force():
+    assert steps_for(deleted_pod(running(), grace=0), an_instance(), memory=stopping()) == (
+        delete(),
+    )
+
+
+def test_a_second_deletion_with_less_grace_brings_the_deadline_forward():
+    memory = stopping(stop_asked={"uuid-of-app"})
+    at_5 = {"memory": memory, "now": NOW + seconds(5)}
+    assert plan_for(
+        deleted_pod(running(), grace=60), an_instance(), **at_5
+    ).wake_at == NOW + seconds(60)
+    assert plan_for(
+        deleted_pod(running(), grace=8), an_instance(), **at_5
+    ).wake_at == NOW + seconds(8)
+    assert steps_for(deleted_pod(running(), grace=5), an_instance(), **at_5) == (delete(),)
+
+
+def test_nothing_is_made_started_or_owned_for_a_deleted_pod():
+    for instances in ([], [a_new_instance()], [an_exited_instance(exit_code=1)]):
+        plan = plan_for(deleted_pod(terminated(exit_code=1)), *instances, owned=False)
+        assert not any(
+            isinstance(step, CreateInstance | StartInstance | RecordOwnership)
+            for step in plan.steps
+        )
+
+
+def test_sidecars_are_stopped_after_all_others_the_last_one_first():
+    pod = deleted_pod(
+        init=[a_sidecar("one"), a_sidecar("two"), "setup"], containers=["a", "b"], grace=20
+    )
+    every = {name: an_instance(name) for name in ("one", "two", "setup", "a", "b")}
+    gone = []
+    for names in (["setup", "a", "b"], ["two"], ["one"]):
+        alive = [one for name, one in every.items() if name not in gone]
+        stopped = [an_exited_instance(name) for name in gone]
+        plan = plan_for(pod, *alive, *stopped, memory=stopping())
+        assert sorted(step.container for step in plan.steps) == sorted(names)
+        assert {type(step) for step in plan.steps} == {StopInstance}
+        gone += names
+
+
+def test_the_end_of_a_deleted_pod_is_reported_while_its_instances_can_still_tell_it():
+    pod = deleted_pod(running())
+    plan = plan_for(pod, an_exited_instance(), memory=stopping())
+    assert plan.steps == ()
+    assert plan.report
+    assert plan.stopped_for_good
+    reported = stopping(reported=a_status(terminated(), phase="Succeeded"))
+    plan = plan_for(pod, an_exited_instance(), memory=reported)
+    assert plan.steps == (delete(),)
+    assert not plan.report
+
+
+def test_the_reason_of_a_stop_is_waited_for_in_a_deletion_too():
+    unexplained = a_stopped_instance(stop_reason=0, seconds_ago=0)
+    plan = plan_for(deleted_pod(running()), unexplained, memory=stopping())
+    assert (plan.steps, plan.watch) == ((), {"uuid-of-app"})
+    assert not plan.stopped_for_good
+    assert plan.wake_at is not None
+
+
+TERMINAL = a_status(terminated(), phase="Succeeded")
+
+
+def test_instances_that_stand_for_no_container_go_too():
+    stray = an_instance("stray")
+    pod = deleted_pod(running())
+    plan = plan_for(pod, surplus=[stray], memory=stopping())
+    assert plan.steps == (StopInstance("web-stray", "uuid-of-stray", 30.0),)
+    stray = an_exited_instance("stray")
+    plan = plan_for(pod, surplus=[stray], memory=stopping(reported=TERMINAL))
+    assert plan.steps == (DeleteInstance("web-stray", "uuid-of-stray"),)
+
+
+def test_a_creation_that_went_unanswered_is_looked_up_before_the_pod_is_said_to_have_ended():
+    memory = stopping(uncertain={"app"})
+    pod = deleted_pod(waiting())
+    plan = plan_for(pod, memory=memory)
+    assert plan.steps == (LookUpInstances(frozenset({"app"})),)
+    assert not plan.stopped_for_good
+    memory.uncertain.clear()
+    assert steps_for(pod, an_instance(), memory=memory) == (stop(),), "it was there"
+    assert plan_for(pod, memory=memory).stopped_for_good, "it was not"
+
+
+def test_a_look_up_does_not_hold_up_the_stopping_of_what_is_known():
+    pod = deleted_pod(containers=["a", "b"])
+    steps = steps_for(pod, an_instance("a"), memory=stopping(uncertain={"b"}))
+    assert set(steps) == {LookUpInstances(frozenset({"b"})), stop("a")}
+
+
+def test_a_pod_is_let_go_after_its_instances_and_its_groups():
+    pod = deleted_pod(running())
+    memory = stopping(reported=TERMINAL)
+    assert steps_for(pod, an_exited_instance(), memory=memory) == (delete(),)
+    assert steps_for(pod, memory=memory, groups_released=False) == ()
+    assert steps_for(pod, memory=memory) == (LetGo(),)
+    memory.let_go = True
+    assert plan_for(pod, memory=memory) == Plan(report=False, finished=True)
+
+
+def test_a_pod_that_ended_before_it_was_deleted_is_cleared_away_at_once():
+    pod = deleted_pod(status=TERMINAL)
+    assert steps_for(pod, an_exited_instance()) == (delete(),)
+    assert steps_for(pod) == (LetGo(),)
+
+
+def test_a_vanished_pod_is_stopped_by_force_and_let_go_of_without_a_word():
+    pod = a_pod(status=a_status(running()))
+    plan = plan_for(pod, an_instance(), vanished=True, memory=stopping())
+    assert (plan.steps, plan.report) == ((delete(),), False)
+    plan = plan_for(pod, an_exited_instance(), vanished=True, memory=stopping())
+    assert (plan.steps, plan.report) == ((delete(),), False)
+    uncertain = stopping(uncertain={"app"})
+    assert steps_for(pod, vanished=True, memory=uncertain) == (LookUpInstances(frozenset({"app"})),)
+    held = plan_for(pod, vanished=True, groups_released=False)
+    assert (held.steps, held.report, held.finished) == ((), False, False)
+    assert plan_for(pod, vanished=True) == Plan(report=False, finished=True)
+
+
+def test_a_whole_life_in_a_few_plans():
+    """From nothing to running: own, create, wait, rest."""
+    pod, memory = a_pod(), Memory()
+    assert steps_for(pod, owned=False, memory=memory) == (RecordOwnership(frozenset()),)
+    assert steps_for(pod, memory=memory) == (CreateInstance("app"),)
+    assert plan_for(pod, an_instance(state=cloud.STARTING), memory=memory).watch
+    view = observed(pod, an_instance())
+    plan = next_steps(view, memory, NOW)
+    status = pod_status(
+        pod,
+        pod.status,
+        view.instances,
+        plan.held,
+        host_ip="",
+        now=NOW,
+        stopped_for_good=plan.stopped_for_good,
+    )
+    memory.reported = status
+    assert next_steps(view, memory, NOW) == plan
+    assert (plan.steps, plan.watch, plan.wake_at) == ((), frozenset(), None)
