@@ -20,6 +20,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from importlib.resources import files
+from typing import Literal
 
 import attrs
 import yaml
@@ -35,7 +36,7 @@ class CatalogueError(Exception):
 class ImageEntry:
     """What instances of an image do. Scripted members move virtual guests, commands real ones."""
 
-    pull: str = attrs.field(default="ok", validator=attrs.validators.in_(("ok", "fail")))
+    pull: Literal["ok", "fail"] = "ok"
     """``ok``, or ``fail``: then instances stop at once, with the platform to blame."""
     pull_seconds: float | None = None
     boot_seconds: float | None = None

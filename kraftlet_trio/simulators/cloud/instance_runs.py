@@ -18,7 +18,7 @@ from kraftlet_trio.cloud.objects import (
     STOPPING,
 )
 from kraftlet_trio.http.messages import Response
-from kraftlet_trio.simulators.cloud import instance_view
+from kraftlet_trio.simulators.cloud import instance_metrics, instance_view
 from kraftlet_trio.simulators.cloud.calls import (
     Call,
     Cloud,
@@ -33,6 +33,7 @@ from kraftlet_trio.simulators.cloud.identifiers import Identifier
 from kraftlet_trio.simulators.cloud.instance_spec import read_timeout
 from kraftlet_trio.simulators.cloud.members import Members
 from kraftlet_trio.simulators.cloud.records import Instance
+from kraftlet_trio.simulators.cloud.runtime import Usage
 
 KIND = "instances"
 STATES = (
@@ -205,15 +206,22 @@ async def read_logs(cloud: Cloud, call: Call) -> Response:
 
 
 async def read_metrics(cloud: Cloud, call: Call) -> Response:
-    """Of all instances if none is identified. UUIDs may also be joined by commas."""
+    """Of all instances if none is identified; JSON only for who asks for it."""
     everything = [{"uuid": instance.uuid} for instance in cloud.account.instances]
+
+    measured: list[tuple[Instance, Usage]] = []
 
     def act(target: Identifier) -> Outcome:
         instance = cloud.account.instances.find(target)
         usage = cloud.runtime.usage(instance.uuid)
-        return success(
-            uuid=instance.uuid, name=instance.name, **instance_view.metrics(instance, usage)
-        )
+        measured.append((instance, usage))
+        values = instance_metrics.as_json(instance, usage)
+        return success(uuid=instance.uuid, name=instance.name, **values)
 
     outcomes = await perform_each(call, call.items_or_query() or everything, call.only_target, act)
+    if "application/json" not in call.request.headers.get("accept", ""):
+        return Response(
+            headers={"content-type": instance_metrics.PROMETHEUS_CONTENT_TYPE},
+            body=instance_metrics.as_prometheus(measured),
+        )
     return envelope(KIND, outcomes, began=call.began)

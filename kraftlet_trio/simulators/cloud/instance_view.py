@@ -8,7 +8,6 @@ import trio
 
 from kraftlet_trio.simulators.cloud.listing import timestamp
 from kraftlet_trio.simulators.cloud.records import Instance, Update
-from kraftlet_trio.simulators.cloud.runtime import Usage
 
 
 def identity(instance: Instance) -> dict[str, str]:
@@ -39,7 +38,7 @@ def details(instance: Instance) -> dict[str, Any]:
         ],
         "delete_lock": instance.delete_lock,
         "type": "micro",
-        **_run_times(instance),
+        **run_times(instance),
         **_stop(instance),
     }
     optional = {
@@ -73,39 +72,12 @@ def uptime_seconds(instance: Instance) -> float:
     return instance.uptime_seconds + trio.current_time() - instance.booted_at
 
 
-def metrics(instance: Instance, usage: Usage) -> dict[str, Any]:
-    """Counters and gauges; those that were never set are left out."""
-    shown = {
-        "state": instance.state,
-        "start_count": instance.start_count,
-        "uptime_ms": round(uptime_seconds(instance) * 1000),
-        "rss_bytes": usage.rss_bytes,
-        "cpu_time_ms": round(usage.cpu_seconds * 1000),
-        **dict.fromkeys(_TRAFFIC, 0),
-        **_run_times(instance),
-    }
-    if instance.restart_count:
-        shown["restart_count"] = instance.restart_count
-    return shown
-
-
-_TRAFFIC = (
-    "rx_bytes",
-    "tx_bytes",
-    "rx_packets",
-    "tx_packets",
-    "nconns",
-    "nreqs",
-    "nqueued",
-    "ntotal",
-)
-
-
 def _private_fqdn(instance: Instance) -> str:
     return f"{instance.name}.internal"
 
 
-def _run_times(instance: Instance) -> dict[str, Any]:
+def run_times(instance: Instance) -> dict[str, Any]:
+    """When it started and stopped last, and how long its boot took."""
     shown: dict[str, Any] = {}
     if instance.started_at is not None:
         shown["started_at"] = timestamp(instance.started_at)

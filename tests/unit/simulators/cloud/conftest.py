@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+import trio
 
 from kraftlet_trio.http.memory import MemoryTransport
 from kraftlet_trio.simulators.cloud.images import ImageCatalogue
@@ -32,6 +33,18 @@ class Caller:
     def __init__(self, simulator: CloudSimulator, http: httpx.AsyncClient) -> None:
         self.simulator = simulator
         self.http = http
+        self._life = trio.CancelScope()
+        self._ended = trio.Event()
+
+    async def run(self, task_status: trio.TaskStatus[None]) -> None:
+        with self._life:
+            await self.simulator.run(task_status)
+        self._ended.set()
+
+    async def stop(self) -> None:
+        """End the simulator; returns once nothing of it is left."""
+        self._life.cancel()
+        await self._ended.wait()
 
     async def send(self, method: str, path: str, body: Any = None, **kwargs: Any) -> httpx.Response:
         if body is not None:
@@ -78,14 +91,15 @@ async def cloud_of(nursery):
     async def cloud_of(**kwargs: Any) -> Caller:
         kwargs.setdefault("images", ImageCatalogue.parse(IMAGES))
         simulator = CloudSimulator(token=TOKEN, **kwargs)
-        await nursery.start(simulator.run)
         http = httpx.AsyncClient(
             base_url="http://cloud.test",
-            headers={"authorization": f"Bearer {TOKEN}"},
+            headers={"authorization": f"Bearer {TOKEN}", "accept": "application/json"},
             transport=MemoryTransport(simulator.handle, nursery),
             timeout=None,
         )
-        return Caller(simulator, http)
+        caller = Caller(simulator, http)
+        await nursery.start(caller.run)
+        return caller
 
     return cloud_of
 
