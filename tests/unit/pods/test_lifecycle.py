@@ -153,6 +153,17 @@ def test_what_keeps_a_group_from_existing_is_told():
     assert steps_for(a_pod(), **groups, ready_groups=frozenset({"web"})) == (CreateInstance("app"),)
 
 
+def test_a_claim_that_cannot_be_mounted_is_told_and_waited_for():
+    plan = plan_for(a_pod(containers=["a", "b"]), claim_troubles={"a": "claim not found"})
+    assert plan.steps == (CreateInstance("b"),)
+    assert plan.held["a"].trouble == Trouble("CreateContainerConfigError", "claim not found")
+    crashed = {"claim_troubles": {"app": "claim not found"}}
+    pod = a_pod(status=a_status(terminated(exit_code=1)))
+    assert steps_for(pod, an_exited_instance(exit_code=1), **crashed) == (start(restart=True),), (
+        "an instance that exists has its volumes"
+    )
+
+
 def test_without_autostart_instances_are_made_but_not_started():
     pod = a_pod(init=["setup", a_sidecar()])
     assert steps_for(a_pod(), autostart=False) == (CreateInstance("app"),)
@@ -668,6 +679,15 @@ def test_a_pod_is_let_go_after_its_instances_and_its_groups():
     assert steps_for(pod, memory=memory) == (LetGo(),)
     memory.let_go = True
     assert plan_for(pod, memory=memory) == Plan(report=False, finished=True)
+
+
+def test_a_pod_that_others_hold_is_let_go_once():
+    pod = deleted_pod(grace=0, status=TERMINAL)
+    assert steps_for(pod) == (LetGo(),)
+    assert plan_for(pod, owned=False) == Plan(report=False, finished=True)
+    assert steps_for(deleted_pod(status=TERMINAL), owned=False) == (LetGo(),), (
+        "the API server has yet to hear that the Pod has ended"
+    )
 
 
 def test_a_pod_that_ended_before_it_was_deleted_is_cleared_away_at_once():
