@@ -21,9 +21,10 @@ from kraftlet_trio.cloud.access import CloudAccess, trust
 from kraftlet_trio.cloud.envelope import Envelope, read_answer
 from kraftlet_trio.cloud.errors import CloudUnauthorized, CloudUnavailable, ResourceBusy
 
-CONCURRENT_READS = 16
-CONCURRENT_WRITES = 32
-"""Counted apart, so that a thousand Pods being created do not hide what became of the first."""
+CONCURRENT_READS = 4
+CONCURRENT_WRITES = 12
+"""Counted apart, so that a thousand Pods being created do not hide what became of the first. No
+more of either than needed: the connection pool looks at every connection at every request."""
 CONNECT_SECONDS = 10.0
 ATTEMPT_SECONDS = 30.0
 """No request here asks the platform to wait, so a longer silence is a dead path."""
