@@ -95,12 +95,11 @@ def _progress(
     elif not before or _has_progressed(old, status):
         reason, message = "ReplicaSetUpdated", f"{subject} is progressing."
         before = {}
-    elif before.get("reason") == "NewReplicaSetAvailable" or before.get("status") != "True":
-        # Done already, and only degraded since; or known to be late.
-        return None
-    elif (_seconds_until_late(deployment, before, now) or 1.0) > 0:
-        return None
     else:
+        left = _seconds_until_late(deployment, before, now)
+        # None: done already, and only degraded since; or known to be late.
+        if left is None or left > 0:
+            return None
         late = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
         return _dated({**late, "message": f"{subject} has timed out progressing."}, before, now)
     condition = {"type": "Progressing", "status": "True", "reason": reason, "message": message}
