@@ -16,7 +16,7 @@ import trio
 from kraftlet_trio.http.messages import Request
 from kraftlet_trio.simulators.cloud.account import Account
 from kraftlet_trio.simulators.cloud.envelope import Outcome, failure, success
-from kraftlet_trio.simulators.cloud.errors import BadRequest, ItemError
+from kraftlet_trio.simulators.cloud.errors import BadRequest, ErrorCode, ItemError
 from kraftlet_trio.simulators.cloud.identifiers import Identifier, read_identifier
 from kraftlet_trio.simulators.cloud.images import ImageCatalogue
 from kraftlet_trio.simulators.cloud.lifecycle import Lifecycle
@@ -143,8 +143,9 @@ async def perform_each(
 ) -> list[Outcome]:
     """Read all *items*, act on one after the other, then wait for all that takes time together.
 
-    Outcomes are in the order of the items, which fail one by one. Raises ``BadRequest`` before
-    anything was done if any item is malformed.
+    Outcomes are in the order of the items, which fail one by one. Raises ``BadRequest`` if reading
+    finds any item malformed: then nothing was done. An item whose fault shows only when it is
+    acted on fails alone.
     """
     ready: list[T | ItemError] = []
     for item in items:
@@ -161,6 +162,9 @@ async def perform_each(
             results.append(act(prepared))
         except ItemError as error:
             results.append(failure(error, **_identity(call, item)))
+        except BadRequest as error:
+            malformed = ItemError(ErrorCode.MALFORMED, str(error))
+            results.append(failure(malformed, **_identity(call, item)))
     return await _all_outcomes(results)
 
 

@@ -90,11 +90,11 @@ def run_times(instance: Instance) -> dict[str, Any]:
 
 
 def _stop(instance: Instance) -> dict[str, Any]:
-    shown: dict[str, Any] = {
-        name: value
-        for name in ("stop_reason", "stop_code", "exit_code")
-        if (value := getattr(instance, name)) is not None
-    }
+    shown: dict[str, Any] = {}
+    if trio.current_time() >= instance.stop_known_at:
+        stop = instance.stop
+        told = {"stop_reason": stop.reason, "stop_code": stop.code, "exit_code": stop.exit_code}
+        shown = {name: value for name, value in told.items() if value is not None}
     if instance.restart is not None:
         shown["restart"] = {
             "attempt": instance.restart.attempt,

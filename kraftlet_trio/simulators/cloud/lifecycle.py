@@ -8,41 +8,26 @@ import attrs
 import trio
 
 from kraftlet_trio.clock import utc_now
-from kraftlet_trio.cloud.objects import (
-    RUNNING,
-    STANDBY,
-    STARTING,
-    STOP_APPLICATION,
-    STOP_FORCED,
-    STOP_KERNEL,
-    STOP_PLATFORM,
-    STOP_SCALE_TO_ZERO,
-    STOP_USER,
-    STOPPED,
-    STOPPING,
-)
+from kraftlet_trio.cloud.objects import RUNNING, STANDBY, STARTING, STOPPED, STOPPING
 from kraftlet_trio.simulators.cloud.account import Account
 from kraftlet_trio.simulators.cloud.errors import ErrorCode, ItemError
 from kraftlet_trio.simulators.cloud.images import ImageCatalogue, ImageEntry
 from kraftlet_trio.simulators.cloud.instance_updates import apply_queued_updates
 from kraftlet_trio.simulators.cloud.records import Instance, Restart
-from kraftlet_trio.simulators.cloud.runtime import (
-    Crashed,
-    Ending,
-    Exited,
-    Guest,
-    Killed,
-    Mount,
-    Runtime,
-)
+from kraftlet_trio.simulators.cloud.restarts import restart_delay_seconds, restarts
+from kraftlet_trio.simulators.cloud.runtime import Ending, Guest, Killed, Mount, Runtime
 from kraftlet_trio.simulators.cloud.settings import CloudSettings
-
-_USER_STOP = STOP_PLATFORM | STOP_USER
-_MEDIUM_NOT_AVAILABLE = 1
-"""The platform's stop code for an image that it cannot get."""
-_CLEAN_STOP_CODE = 0x8100
-_RESTART_DELAYS = (0.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 300.0)
-"""Seconds; the last one repeats (platform reference, restart policy)."""
+from kraftlet_trio.simulators.cloud.stops import (
+    BY_IDLING,
+    BY_SUSPENSION,
+    BY_USER,
+    FORCED,
+    FROM_INSIDE,
+    IMAGE_NOT_AVAILABLE,
+    START_REFUSED,
+    Stop,
+    stop_of,
+)
 
 
 @attrs.define(eq=False)
@@ -54,7 +39,8 @@ class _Life:
     stop: trio.Event = attrs.field(factory=trio.Event)
     goal: str = STOPPED
     """Where a stop leads to: stopped or standby."""
-    stop_bits: int = _USER_STOP
+    initiator: int = BY_USER
+    """Who asked for the stop, as bits of the stop reason."""
     boot: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     """Pulling and booting, which a stop ends at once."""
     guest: trio.CancelScope = attrs.field(factory=trio.CancelScope)
@@ -107,11 +93,11 @@ class Lifecycle:
         try:
             self.start(instance)
         except ItemError:
-            self._come_to_rest(instance, STOPPED, stop_reason=STOP_PLATFORM, stop_code=0)
+            self._come_to_rest(instance, STOPPED, START_REFUSED)
 
     def stop(self, instance: Instance, *, grace_seconds: float) -> None:
         """Ask it to stop; it is killed after the grace. Ends a sequence of restarts, too."""
-        self._wind_down(instance, STOPPED, _USER_STOP, grace_seconds)
+        self._wind_down(instance, STOPPED, BY_USER, grace_seconds)
 
     def suspend(self, instance: Instance, *, grace_seconds: float) -> None:
         """Send it to standby. Raises ``ItemError`` if it does not run."""
@@ -119,7 +105,7 @@ class Lifecycle:
             raise ItemError(
                 ErrorCode.WRONG_STATE, f"Instance '{instance.name}' is {instance.state}"
             )
-        self._wind_down(instance, STANDBY, _USER_STOP | STOP_SCALE_TO_ZERO, grace_seconds)
+        self._wind_down(instance, STANDBY, BY_SUSPENSION, grace_seconds)
 
     def force_stop(self, instance: Instance) -> None:
         """Stop it at once."""
@@ -128,7 +114,7 @@ class Lifecycle:
             life.whole.cancel()
         instance.restart = None
         if instance.holds_mounts:
-            self._come_to_rest(instance, STOPPED, stop_reason=_USER_STOP | STOP_FORCED)
+            self._come_to_rest(instance, STOPPED, FORCED)
 
     def delete(self, instance: Instance) -> None:
         """Stop it at once and remove it from the account. Raises ``ItemError`` if it is locked."""
@@ -146,19 +132,19 @@ class Lifecycle:
                 self._runtime.forget_volume(volume.uuid)
 
     def _wind_down(
-        self, instance: Instance, goal: str, stop_bits: int, grace_seconds: float
+        self, instance: Instance, goal: str, initiator: int, grace_seconds: float
     ) -> None:
         life = self._lives.get(instance.uuid)
         instance.restart = None
         if instance.state in (STARTING, RUNNING) and life is not None:
-            life.goal, life.stop_bits = goal, stop_bits
-            instance.state, instance.stop_reason = STOPPING, stop_bits
+            life.goal, life.initiator = goal, initiator
+            instance.state, instance.stop = STOPPING, Stop(initiator)
             instance.notify()
             life.stop.set()
             life.boot.cancel()
             self._nursery.start_soon(self._kill_after, grace_seconds, life)
         elif instance.state == STANDBY and goal == STOPPED:
-            self._come_to_rest(instance, STOPPED, stop_reason=instance.stop_reason)
+            self._come_to_rest(instance, STOPPED, instance.stop)
         elif instance.state == STOPPED and life is not None:
             life.whole.cancel()  # it was waiting to be restarted
 
@@ -181,9 +167,7 @@ class Lifecycle:
                     try:
                         self._account.check_can_start(instance)
                     except ItemError:
-                        self._come_to_rest(
-                            instance, STOPPED, stop_reason=STOP_PLATFORM, stop_code=0
-                        )
+                        self._come_to_rest(instance, STOPPED, START_REFUSED)
                         return
                     instance.restart_count += 1
                     self._set_starting(instance)
@@ -202,13 +186,12 @@ class Lifecycle:
         with life.boot:
             await self._pull(image)
             if image.pull == "fail" or not self._runtime.can_run(known):
-                self._come_to_rest(
-                    instance, STOPPED, stop_reason=STOP_PLATFORM, stop_code=_MEDIUM_NOT_AVAILABLE
-                )
+                self._come_to_rest(instance, STOPPED, IMAGE_NOT_AVAILABLE)
                 return None
             await self._boot(instance, image)
+        await trio.lowlevel.checkpoint_if_cancelled()
         if life.stop.is_set():
-            self._end_of_stop(instance, life, Killed())
+            self._come_to_rest(instance, life.goal, stop_of(Killed(), life.initiator))
             return None
         ending: Ending = Killed()
         with life.guest:
@@ -217,8 +200,10 @@ class Lifecycle:
                 stop=life.stop,
                 entered=lambda: self._enter(instance, life),
             )
+        # A guest may end by itself just as it is forced to: then the instance is another life's.
+        await trio.lowlevel.checkpoint_if_cancelled()
         if life.stop.is_set():
-            self._end_of_stop(instance, life, ending)
+            self._come_to_rest(instance, life.goal, stop_of(ending, life.initiator))
             return None
         return self._end_from_inside(instance, ending, attempt)
 
@@ -251,6 +236,8 @@ class Lifecycle:
         )
 
     def _enter(self, instance: Instance, life: _Life) -> None:
+        if life.whole.cancel_called:
+            return
         instance.booted_at = trio.current_time()
         if instance.started_at is not None:
             instance.boot_seconds = (utc_now() - instance.started_at).total_seconds()
@@ -268,90 +255,38 @@ class Lifecycle:
             await life.ended.wait()
             return
         if instance.state == RUNNING and instance.start_count == run:
-            grace_seconds = self._settings.stop_grace_seconds
-            self._wind_down(instance, STANDBY, STOP_PLATFORM | STOP_SCALE_TO_ZERO, grace_seconds)
-
-    def _end_of_stop(self, instance: Instance, life: _Life, ending: Ending) -> None:
-        """Reason 15, or 13 if the guest did not exit by itself; with Z on the way to standby."""
-        match ending:
-            case Exited(exit_code):
-                self._come_to_rest(
-                    instance,
-                    life.goal,
-                    stop_reason=life.stop_bits | STOP_KERNEL | STOP_APPLICATION,
-                    stop_code=_CLEAN_STOP_CODE,
-                    exit_code=exit_code,
-                )
-            case Crashed(stop_code):
-                self._come_to_rest(
-                    instance,
-                    life.goal,
-                    stop_reason=life.stop_bits | STOP_KERNEL,
-                    stop_code=stop_code,
-                )
-            case Killed():
-                self._come_to_rest(instance, life.goal, stop_reason=life.stop_bits | STOP_KERNEL)
+            self._wind_down(instance, STANDBY, BY_IDLING, self._settings.stop_grace_seconds)
 
     def _end_from_inside(self, instance: Instance, ending: Ending, attempt: int) -> float | None:
+        """Rest after a run that ended by itself; seconds until the restart, if there is one."""
         trouble_free = (
             instance.booted_at is not None
             and trio.current_time() - instance.booted_at
             >= self._settings.restart_after_trouble_free_seconds
         )
         attempt = 1 if trouble_free else attempt + 1
-        delay = _RESTART_DELAYS[min(attempt, len(_RESTART_DELAYS)) - 1]
-        if restarts := self._restarts(instance, ending):
+        delay = None
+        if restarts(instance.restart_policy, ending, self._settings):
+            delay = restart_delay_seconds(attempt)
             next_at = utc_now() + timedelta(seconds=delay)
             instance.restart = Restart(attempt=attempt, next_at=next_at)
-        match ending:
-            case Exited(exit_code):
-                self._come_to_rest(
-                    instance,
-                    STOPPED,
-                    stop_reason=STOP_KERNEL | STOP_APPLICATION,
-                    stop_code=_CLEAN_STOP_CODE,
-                    exit_code=exit_code,
-                )
-            case Crashed(stop_code):
-                self._come_to_rest(instance, STOPPED, stop_reason=STOP_KERNEL, stop_code=stop_code)
-            case Killed():
-                self._come_to_rest(instance, STOPPED, stop_reason=STOP_KERNEL)
-        return delay if restarts else None
-
-    def _restarts(self, instance: Instance, ending: Ending) -> bool:
-        match instance.restart_policy, ending:
-            case "always", _:
-                return True
-            case "on-failure", Exited(exit_code):
-                return exit_code != 0 and self._settings.nonzero_exit_is_failure
-            case "on-failure", _:
-                return True
-            case _:
-                return False
+        self._come_to_rest(instance, STOPPED, stop_of(ending, FROM_INSIDE))
+        return delay
 
     def _set_starting(self, instance: Instance) -> None:
         instance.state = STARTING
-        instance.stop_reason = instance.stop_code = instance.exit_code = None
+        instance.stop = Stop()
         instance.stopped_at = None
         instance.notify()
 
-    def _come_to_rest(
-        self,
-        instance: Instance,
-        state: str,
-        *,
-        stop_reason: int | None,
-        stop_code: int | None = None,
-        exit_code: int | None = None,
-    ) -> None:
+    def _come_to_rest(self, instance: Instance, state: str, stop: Stop) -> None:
         if instance.deleted:
             return
         if instance.booted_at is not None:
             instance.uptime_seconds += trio.current_time() - instance.booted_at
             instance.booted_at = None
-        instance.state = state
-        instance.stop_reason, instance.stop_code = stop_reason, stop_code
-        instance.exit_code = exit_code
+        instance.state, instance.stop = state, stop
+        instance.stop_known_at = trio.current_time() + self._settings.stop_reason_lag_seconds
         instance.stopped_at = utc_now()
         apply_queued_updates(self._account, instance)
         self._account.settle_attachments(instance)

@@ -23,6 +23,7 @@ from kraftlet_trio.simulators.cloud.identifiers import Identifier
 from kraftlet_trio.simulators.cloud.images import ImageName
 from kraftlet_trio.simulators.cloud.logs import Log
 from kraftlet_trio.simulators.cloud.operations import Operation
+from kraftlet_trio.simulators.cloud.stops import Stop
 
 LIVE_STATES = frozenset({STARTING, RUNNING, DRAINING, STOPPING})
 """Those that count against the live quotas (platform reference, instance states)."""
@@ -45,6 +46,8 @@ class Volume:
     delete_lock: bool = False
     attachments: dict[str, Attachment] = attrs.field(factory=dict)
     """By the instance's UUID."""
+    busy_until: float = 0.0
+    """On Trio's clock: an instance that used it is still being cleaned up."""
 
     @property
     def mounted_by(self) -> list[Attachment]:
@@ -60,7 +63,10 @@ class Volume:
             return "mounted"
         if self.attachments:
             return "idle"
-        return "available" if trio.current_time() >= self.formatted_at else "initializing"
+        now = trio.current_time()
+        if now < self.formatted_at:
+            return "initializing"
+        return "busy" if now < self.busy_until else "available"
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -91,6 +97,8 @@ class ServiceGroup:
     hard_limit: int = 65535
     instances: dict[str, Instance] = attrs.field(factory=dict)
     """By UUID, in the order they joined."""
+    busy_until: float = 0.0
+    """On Trio's clock: an instance that used it is still being cleaned up."""
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -136,9 +144,9 @@ class Instance:
     delete_lock: bool = False
 
     state: str
-    stop_reason: int | None = None
-    stop_code: int | None = None
-    exit_code: int | None = None
+    stop: Stop = attrs.field(factory=Stop)
+    stop_known_at: float = 0.0
+    """On Trio's clock; until then reads do not show it."""
     start_count: int = 0
     restart_count: int = 0
     started_at: datetime | None = None

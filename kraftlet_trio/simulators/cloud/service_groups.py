@@ -69,7 +69,8 @@ async def create_groups(cloud: Cloud, call: Call) -> Response:
     def act(spec: GroupSpec) -> Outcome:
         check_new_group(account, spec)
         account.check_quota(QuotaUse(service_groups=1, services=len(spec.services)))
-        return success(**_details(add_group(account, spec, persistent=True)))
+        group = add_group(account, spec, persistent=True)
+        return success(uuid=group.uuid, name=group.name)
 
     body = call.body()
     if not isinstance(body, dict):
@@ -141,15 +142,18 @@ def _limit(operation: Operation, default: int) -> int:
 
 
 async def delete_groups(cloud: Cloud, call: Call) -> Response:
+    account = cloud.account
+
     def act(target: Identifier) -> Outcome:
-        group = cloud.account.groups.find(target)
+        group = account.groups.find(target)
         if group.instances and not cloud.settings.used_group_can_be_deleted:
             raise ItemError(
                 ErrorCode.ATTACHED, f"Service group '{group.name}' has instances attached"
             )
+        account.check_not_busy(group)
         for instance in group.instances.values():
             instance.service_group = None
-        cloud.account.groups.remove(group)
+        account.groups.remove(group)
         return success(uuid=group.uuid, name=group.name)
 
     outcomes = await perform_each(call, call.items(), call.only_target, act)

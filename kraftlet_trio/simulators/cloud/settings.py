@@ -19,6 +19,10 @@ class CloudSettings:
     """A scripted guest's clean shutdown."""
     format_seconds: float = 0.0
     """A new volume is ``initializing`` for so long."""
+    stop_reason_lag_seconds: float = 0.0
+    """For so long a stopped instance does not say why: milliseconds on the platform."""
+    busy_after_delete_seconds: float = 0.0
+    """For so long what a deleted instance used is busy, and cannot be deleted."""
     stop_grace_seconds: float = 10.0
     """A guest that does not exit when asked is killed after this, or after the drain time."""
     longest_wait_seconds: float = 300.0

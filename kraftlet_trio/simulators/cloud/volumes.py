@@ -122,6 +122,7 @@ async def delete_volumes(cloud: Cloud, call: Call) -> Response:
             raise ItemError(ErrorCode.NOT_ALLOWED, "Deletion protection enabled")
         if volume.attachments:
             raise ItemError(ErrorCode.ATTACHED, f"Volume '{volume.name}' is attached")
+        cloud.account.check_not_busy(volume)
         cloud.account.volumes.remove(volume)
         cloud.runtime.forget_volume(volume.uuid)
         return success(uuid=volume.uuid, name=volume.name)

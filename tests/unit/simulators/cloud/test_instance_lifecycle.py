@@ -25,6 +25,30 @@ async def test_exit_code_0_is_shown(autojump_clock, cloud):
     assert (await cloud.wait(job["uuid"], "stopped"))["exit_code"] == 0
 
 
+async def test_stop_reason_may_trail_the_state(autojump_clock, cloud_of):
+    cloud = await cloud_of(settings=CloudSettings(stop_reason_lag_seconds=0.004))
+    instance = await cloud.create()
+    await cloud.wait(instance["uuid"], "running")
+    cloud.simulator.runtime.end(instance["uuid"], Exited(7))
+    stopped = await cloud.wait(instance["uuid"], "stopped")
+    assert "stop_reason" not in stopped
+    assert "exit_code" not in stopped
+    await trio.sleep(0.004)
+    settled = await cloud.read(instance["uuid"])
+    assert (settled["stop_reason"], settled["exit_code"]) == (3, 7)
+
+
+async def test_late_stop_reason_is_lost_to_a_start(autojump_clock, cloud_of):
+    cloud = await cloud_of(settings=CloudSettings(stop_reason_lag_seconds=1))
+    instance = await cloud.create()
+    await cloud.wait(instance["uuid"], "running")
+    cloud.simulator.runtime.end(instance["uuid"], Exited(7))
+    await cloud.wait(instance["uuid"], "stopped")
+    await cloud.item("PUT", f"/instances/{instance['uuid']}/start")
+    await trio.sleep(2)
+    assert "stop_reason" not in await cloud.read(instance["uuid"])
+
+
 async def test_crash_is_reason_1_with_the_kernels_code(autojump_clock, cloud):
     crasher = await cloud.create("crasher")
     stopped = await cloud.wait(crasher["uuid"], "stopped")

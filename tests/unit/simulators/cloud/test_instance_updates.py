@@ -73,10 +73,7 @@ async def test_invalid_values_are_refused_and_change_nothing(autojump_clock, clo
     assert (await patch(cloud, uuid, "memory_mb", "set", 1))["error"] == 7
     assert (await patch(cloud, uuid, "tags", "set", ["?"]))["error"] == 7
     assert (await patch(cloud, uuid, "memory_mb", "grow", 1))["error"] == 7
-    answer = await cloud.send(
-        "PATCH", f"/instances/{uuid}", {"prop": "memory_mb", "op": "set", "value": "1"}
-    )
-    assert answer.status_code == 400
+    assert (await patch(cloud, uuid, "memory_mb", "set", "1"))["error"] == 16
     assert await cloud.read(uuid) == before
 
 
@@ -142,6 +139,27 @@ async def test_bulk_operations_apply_in_order_and_echo_their_ids(autojump_clock,
     assert [outcome.get("id") for outcome in outcomes] == ["1", "2", None]
     assert outcomes[2]["error"] == 8
     assert (await cloud.read(uuid))["tags"] == ["b"]
+
+
+async def test_value_of_a_wrong_type_fails_alone(autojump_clock, cloud):
+    uuid = await stopped_instance(cloud)
+    operations = [
+        {"uuid": uuid, "prop": "tags", "op": "set", "value": ["a"]},
+        {"uuid": uuid, "prop": "tags", "op": "set", "value": 1},
+    ]
+    answer = await cloud.call("PATCH", "/instances", operations)
+    assert answer["status"] == "partial_success"
+    assert (await cloud.read(uuid))["tags"] == ["a"]
+
+
+async def test_malformed_operation_is_400_and_nothing_is_done(autojump_clock, cloud):
+    uuid = await stopped_instance(cloud)
+    operations = [
+        {"uuid": uuid, "prop": "tags", "op": "set", "value": ["a"]},
+        {"uuid": uuid, "prop": "tags", "op": "set", "worth": 1},
+    ]
+    assert (await cloud.send("PATCH", "/instances", operations)).status_code == 400
+    assert "tags" not in await cloud.read(uuid)
 
 
 async def test_scale_to_zero_needs_a_group_here_too(autojump_clock, cloud):

@@ -1,6 +1,7 @@
 import re
 
 import pytest
+import trio
 
 from kraftlet_trio.simulators.cloud.settings import CloudSettings
 
@@ -29,6 +30,11 @@ async def test_group_has_defaults_and_a_generated_domain(autojump_clock, cloud):
     ]
     assert re.fullmatch(r"web-[a-z0-9]{8}\.sim\.unikraft\.app", read["domains"][0]["fqdn"])
     assert read["instances"] == []
+
+
+async def test_create_answers_a_reference(autojump_clock, cloud):
+    created = await cloud.item("POST", "/services", {"services": [TLS]})
+    assert created.keys() == {"status", "uuid", "name"}
 
 
 async def test_domains_are_names_below_the_metro_or_in_full(autojump_clock, cloud):
@@ -184,6 +190,18 @@ async def test_group_in_use_is_deleted_where_the_setting_allows(autojump_clock, 
     assert (await cloud.item("DELETE", f"/instances/{instance['uuid']}"))["status"] == "success"
 
 
+async def test_group_is_busy_for_a_while_after_its_last_instance(autojump_clock, cloud_of):
+    cloud = await cloud_of(settings=CloudSettings(busy_after_delete_seconds=2))
+    made = await group(cloud)
+    instance = await cloud.create(service_group={"uuid": made["uuid"]})
+    await cloud.item("DELETE", f"/instances/{instance['uuid']}")
+    busy = await cloud.item("DELETE", f"/services/{made['uuid']}")
+    assert busy["error"] == 10
+    assert "EBUSY" in busy["message"]
+    await trio.sleep(2)
+    assert (await cloud.item("DELETE", f"/services/{made['uuid']}"))["status"] == "success"
+
+
 async def test_services_are_patched_by_port(autojump_clock, cloud):
     uuid = (await group(cloud))["uuid"]
 
@@ -223,8 +241,5 @@ async def test_limits_are_patched_within_each_other(autojump_clock, cloud):
     await patch(cloud, uuid, "soft_limit", "set", 5)
     read = await cloud.read(uuid, "services")
     assert (read["soft_limit"], read["hard_limit"]) == (5, 10)
-    answer = await cloud.send(
-        "PATCH", f"/services/{uuid}", {"prop": "soft_limit", "op": "set", "value": 11}
-    )
-    assert answer.status_code == 400
+    assert (await patch(cloud, uuid, "soft_limit", "set", 11))["error"] == 16
     assert (await patch(cloud, uuid, "name", "set", "x"))["error"] == 7

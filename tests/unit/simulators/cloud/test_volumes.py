@@ -1,4 +1,5 @@
 import pytest
+import trio
 
 from kraftlet_trio.simulators.cloud.settings import CloudSettings
 
@@ -133,6 +134,17 @@ async def test_attached_volume_is_not_deleted(autojump_clock, cloud):
     await cloud.item("DELETE", f"/instances/{instance['uuid']}")
     assert (await cloud.item("DELETE", path))["status"] == "success"
     assert (await cloud.item("DELETE", path))["error"] == 8
+
+
+async def test_volume_is_busy_for_a_while_after_its_instance(autojump_clock, cloud_of):
+    cloud = await cloud_of(settings=CloudSettings(busy_after_delete_seconds=2))
+    made = await volume(cloud, name="data")
+    instance = await stopped(cloud, volumes=[{"name": "data", "at": "/data"}])
+    await cloud.item("DELETE", f"/instances/{instance['uuid']}")
+    assert (await cloud.read(made["uuid"], "volumes"))["state"] == "busy"
+    assert "EBUSY" in (await cloud.item("DELETE", f"/volumes/{made['uuid']}"))["message"]
+    await trio.sleep(2)
+    assert (await cloud.item("DELETE", f"/volumes/{made['uuid']}"))["status"] == "success"
 
 
 async def test_locked_volume_is_not_deleted(autojump_clock, cloud):
