@@ -84,6 +84,9 @@ def error_from_status(
     if any(cause.get("reason") == "ResourceVersionTooLarge" for cause in causes):
         # The server's history was set back, as by a restored backup (504).
         return Expired(message, status, reason)
+    if any(cause.get("field") == "metadata.uid" for cause in causes):
+        # A patch meant for another object of this name; a PUT gets 409 for the same.
+        return Conflict(message, status, reason)
     match status:
         case 401:
             return Unauthorized(message, status, reason)

@@ -165,17 +165,17 @@ class _Contender:
             except (_Lost, KubernetesError) as error:
                 log.info("lease left to lapse", lease=self.name, error=str(error))
 
-    async def _rewrite(self, change: Callable[[Lease | None], Lease]) -> None:
+    async def _rewrite(self, change: Callable[[Lease], Lease]) -> None:
         """Write the held Lease, changed. Raises ``_Lost`` where it is not ours any more."""
         while True:
+            if self._seen is None or self._seen.spec.holder_identity != self.identity:
+                raise _Lost("somebody else holds it")
             try:
                 self._seen = await self._put(change(self._seen))
             except Conflict:
                 # Perhaps by a write of our own whose answer was lost.
                 self._seen = await self._get()
                 self._seen_at = trio.current_time()
-                if self._seen.spec.holder_identity != self.identity:
-                    raise _Lost from None
             else:
                 return
 
@@ -272,9 +272,8 @@ def _beating(lease: Lease | None, node_name: str, node_uid: str) -> Lease:
     )
 
 
-def _released(lease: Lease | None) -> Lease:
+def _released(lease: Lease) -> Lease:
     """*lease* with no holder, as client-go leaves it: the duration must not be 0."""
-    assert lease is not None
     return attrs.evolve(
         lease,
         spec=LeaseSpec(
