@@ -37,14 +37,16 @@ async def create_instances(cloud: Cloud, call: Call) -> Response:
     if body is None:
         raise BadRequest("A request body is needed")
     account = cloud.account
+    items = body if isinstance(body, list) else [body]
     outcomes = await perform_each(
         call,
-        body if isinstance(body, list) else [body],
+        items,
         lambda members: read_instance(members, limits=account.limits, zone=account.zone),
         lambda spec: _create(cloud, spec),
     )
-    deprecated = [item for item in ("wait_timeout_ms",) if item.encode() in call.request.body]
-    warnings = [f"Field '{name}' is deprecated, use 'timeout_s'" for name in deprecated]
+    warnings = []
+    if any("wait_timeout_ms" in item for item in items):
+        warnings.append("Field 'wait_timeout_ms' is deprecated, use 'timeout_s'")
     return envelope(KIND, outcomes, began=call.began, warnings=warnings)
 
 

@@ -147,7 +147,11 @@ def _variable(at: str) -> str:
 
 
 async def _run_to_end(process: trio.Process, log: Log, stop: trio.Event) -> Ending:
-    """Follow *process* until it ends, with its group killed in any case."""
+    """Follow *process* until it ends, with its group killed in any case.
+
+    Once only: a group that is empty gives its number back, perhaps to somebody else.
+    """
+    swept = False
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_terminate_once, stop, process)
@@ -155,13 +159,15 @@ async def _run_to_end(process: trio.Process, log: Log, stop: trio.Event) -> Endi
             nursery.start_soon(_copy_output, process, log, drained)
             await process.wait()
             _signal_group(process.pid, signal.SIGKILL)
+            swept = True
             with trio.move_on_after(_LAST_OUTPUT_SECONDS):
                 await drained.wait()
             nursery.cancel_scope.cancel()
     finally:
         with trio.move_on_after(_REAP_SECONDS, shield=True):
-            _signal_group(process.pid, signal.SIGKILL)
-            await process.wait()
+            if not swept:
+                _signal_group(process.pid, signal.SIGKILL)
+                await process.wait()
             if process.stdout is not None:
                 await process.stdout.aclose()
     return _ending(process.returncode or 0, asked=stop.is_set())
