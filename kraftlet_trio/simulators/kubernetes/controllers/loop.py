@@ -40,6 +40,8 @@ class Controller(Generic[K]):
     Called again for each change that concerns the key, and after the seconds returned, if any.
     An ``ApiError`` is logged, and the key tried again after a while.
     """
+    gather_seconds: float = 0.0
+    """How long to let changes gather before looking, where looking is dear."""
 
 
 async def run_controller(
@@ -61,6 +63,8 @@ async def run_controller(
                 await trio.lowlevel.checkpoint()
             with trio.move_on_at(min(later.values(), default=math.inf)):
                 await subscription.wait()
+            if controller.gather_seconds:
+                await trio.sleep(controller.gather_seconds)
             due = _changed_keys(controller, storage, subscription)
             now = trio.current_time()
             due |= dict.fromkeys(key for key, moment in later.items() if moment <= now)

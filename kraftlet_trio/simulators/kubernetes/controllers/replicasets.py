@@ -11,11 +11,7 @@ from kraftlet_trio.clock import utc_now
 from kraftlet_trio.simulators.kubernetes.conditions import condition_of, is_true
 from kraftlet_trio.simulators.kubernetes.controllers.loop import Controller
 from kraftlet_trio.simulators.kubernetes.events import emit
-from kraftlet_trio.simulators.kubernetes.owners import (
-    controlled_by,
-    controller_of,
-    controller_reference,
-)
+from kraftlet_trio.simulators.kubernetes.owners import controller_of, controller_reference
 from kraftlet_trio.simulators.kubernetes.registry import Registry
 from kraftlet_trio.simulators.kubernetes.resources import PODS, REPLICA_SETS, Json
 from kraftlet_trio.simulators.kubernetes.storage import Change, Key, Stored
@@ -23,6 +19,7 @@ from kraftlet_trio.simulators.kubernetes.storage import Change, Key, Stored
 _COMPONENT = "replicaset-controller"
 _BURST = 500
 """Pods made or deleted at once. Source: the replica set controller's BurstReplicas."""
+_GATHER_SECONDS = 0.02
 
 
 def replica_set_controller(registry: Registry) -> Controller[Key]:
@@ -31,6 +28,8 @@ def replica_set_controller(registry: Registry) -> Controller[Key]:
         name="replicasets",
         triggers={REPLICA_SETS: lambda change: [change.current.key], PODS: sets.owner},
         reconcile=sets.reconcile,
+        # A set of a thousand Pods that start together is counted some times, not a thousand.
+        gather_seconds=_GATHER_SECONDS,
     )
 
 
@@ -44,29 +43,26 @@ class _ReplicaSets:
     registry: Registry
 
     def owner(self, change: Change) -> Iterator[Key]:
-        owner = controller_of(change.current, REPLICA_SETS, self.registry.storage)
-        if owner is not None:
-            yield owner.key
+        if change.deleted or _counts_otherwise(change):
+            owner = controller_of(change.current, REPLICA_SETS, self.registry.storage)
+            if owner is not None:
+                yield owner.key
 
     def reconcile(self, key: Key) -> float | None:
+        """One step: Pods made or deleted are changes, and lead back here to be counted."""
         owner = self.registry.storage.get(REPLICA_SETS, *key)
         if owner is None:
             return None
-        missing = 0
-        if not owner.deleting:
-            active = self._active(owner)
-            missing = owner.value["spec"]["replicas"] - len(active)
-            if missing > 0:
-                self._create_pods(owner, min(missing, _BURST))
-            elif missing < 0:
-                self._delete_pods(owner, sorted(active, key=_worth)[: min(-missing, _BURST)])
-        if abs(missing) > _BURST:
-            return 0.0
-        return self._write_status(owner)
-
-    def _active(self, owner: Stored) -> list[Stored]:
-        pods = controlled_by(owner, PODS, self.registry.storage)
-        return [pod for pod in pods if is_active(pod)]
+        pods = self.registry.storage.dependents(owner.uid)
+        active = [pod for pod in pods if pod.resource is PODS and is_active(pod)]
+        missing = owner.value["spec"]["replicas"] - len(active)
+        if owner.deleting or not missing:
+            return self._write_status(owner, active)
+        if missing > 0:
+            self._create_pods(owner, min(missing, _BURST))
+        else:
+            self._delete_pods(owner, sorted(active, key=_worth)[: min(-missing, _BURST)])
+        return None
 
     def _create_pods(self, owner: Stored, count: int) -> None:
         template = owner.value["spec"]["template"]
@@ -91,10 +87,9 @@ class _ReplicaSets:
             message = f"Deleted pod: {pod.name}"
             emit(self.registry, owner, _COMPONENT, "SuccessfulDelete", message)
 
-    def _write_status(self, owner: Stored) -> float | None:
+    def _write_status(self, owner: Stored, active: list[Stored]) -> float | None:
         """Seconds until another Pod has been ready for long enough, if one is on the way."""
-        active, now = self._active(owner), utc_now()
-        spec, labels = owner.value["spec"], _template_labels(owner)
+        spec, labels, now = owner.value["spec"], _template_labels(owner), utc_now()
         ready = [pod for pod in active if is_true(pod.value["status"], "Ready")]
         waits = [_seconds_until_available(pod, spec, now) for pod in ready]
         status = {
@@ -115,6 +110,19 @@ class _ReplicaSets:
             subresource="status",
         )
         return min((wait for wait in waits if wait > 0), default=None)
+
+
+def _counts_otherwise(change: Change) -> bool:
+    """Whether it matters to a ReplicaSet; a Pod's assignment to a node, for one, does not."""
+    if change.previous is None:
+        return True
+    before, after = change.previous, change.current
+    return (
+        is_active(before) != is_active(after)
+        or condition_of(before.value["status"], "Ready")
+        != condition_of(after.value["status"], "Ready")
+        or before.value["metadata"].get("labels") != after.value["metadata"].get("labels")
+    )
 
 
 def _template_labels(owner: Stored) -> Json:
