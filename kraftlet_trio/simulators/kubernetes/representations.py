@@ -43,6 +43,13 @@ class PlainJson:
         return b'{"type":"%s","object":%s}\n' % (kind.encode(), stored.encoded)
 
 
+def asks_for_table(accept: str) -> bool:
+    """Whether a Table is what the client would like best of what it would take."""
+    best = accept.partition(",")[0]
+    parameters = {part.strip() for part in best.split(";")[1:]}
+    return {"as=Table", "v=v1", "g=meta.k8s.io"} <= parameters
+
+
 def bookmark(resource: Resource, version: int, *, ends_initial_events: bool) -> bytes:
     """A line of a watch that moves the version only."""
     metadata: dict[str, Any] = {"resourceVersion": str(version), "creationTimestamp": None}

@@ -9,6 +9,7 @@ import trio
 from kraftlet_trio.clock import utc_now
 from kraftlet_trio.http.messages import Request, Response, json_response
 from kraftlet_trio.simulators.kubernetes.api import Exchange
+from kraftlet_trio.simulators.kubernetes.columns import columns_of
 from kraftlet_trio.simulators.kubernetes.controllers.deployments import deployment_controller
 from kraftlet_trio.simulators.kubernetes.controllers.expiry import expire_events_forever
 from kraftlet_trio.simulators.kubernetes.controllers.garbage import garbage_collector
@@ -22,7 +23,11 @@ from kraftlet_trio.simulators.kubernetes.discovery import discovery_document
 from kraftlet_trio.simulators.kubernetes.errors import ApiError, no_such_path
 from kraftlet_trio.simulators.kubernetes.identities import Identities
 from kraftlet_trio.simulators.kubernetes.registry import Registry, Subresource
-from kraftlet_trio.simulators.kubernetes.representations import PlainJson
+from kraftlet_trio.simulators.kubernetes.representations import (
+    PlainJson,
+    Representation,
+    asks_for_table,
+)
 from kraftlet_trio.simulators.kubernetes.resources import (
     NAMESPACES,
     SERVICES,
@@ -34,6 +39,7 @@ from kraftlet_trio.simulators.kubernetes.resources import (
 from kraftlet_trio.simulators.kubernetes.reviews import answer_review
 from kraftlet_trio.simulators.kubernetes.routes import find_target
 from kraftlet_trio.simulators.kubernetes.storage import Storage
+from kraftlet_trio.simulators.kubernetes.tables import TableRepresentation
 
 _HISTORY_LIMIT = 10_000
 _HEALTH_PATHS = ("/healthz", "/livez", "/readyz")
@@ -100,7 +106,8 @@ class KubernetesSimulator:
         target = find_target(request.path)
         if target is None:
             raise no_such_path()
-        exchange = Exchange(self.registry, self.identities, target, request, PlainJson())
+        representation = _representation(target.resource, request)
+        exchange = Exchange(self.registry, self.identities, target, request, representation)
         return await exchange.answer()
 
     def create(self, value: Json) -> Json:
@@ -147,6 +154,16 @@ class KubernetesSimulator:
     def expire_history(self) -> None:
         """Make the server forget the past, so that watchers that are not up to date get 410."""
         self.storage.expire_history()
+
+
+def _representation(resource: Resource, request: Request) -> Representation:
+    if request.method != "GET" or not asks_for_table(request.headers.get("accept", "")):
+        return PlainJson()
+    match dict(request.query).get("includeObject"):
+        case "Object" | "None" as include:
+            return TableRepresentation(columns_of(resource), include)
+        case _:
+            return TableRepresentation(columns_of(resource))
 
 
 def _namespace_of(resource: Resource, value: Json) -> str:
