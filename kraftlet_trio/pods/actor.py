@@ -94,11 +94,15 @@ class PodActor:
             self._memory.stopping_since = self._memory.stopping_since or now
 
     def _warn(self, observed: Observed) -> None:
-        mounts = [
-            ConfigurationWarning("FailedMount", message)
-            for message in observed.claim_troubles.values()
+        found = [
+            *self._observer.wishes.warnings,
+            *(ConfigurationWarning("FailedMount", one) for one in observed.claim_troubles.values()),
+            *(
+                ConfigurationWarning("PodCreateServiceFailed", one)
+                for one in observed.group_troubles.values()
+            ),
         ]
-        for warning in (*self._observer.wishes.warnings, *mounts):
+        for warning in found:
             if warning not in self._warned:
                 self._warned.add(warning)
                 self._steps.tell(PodEvent("Warning", warning.reason, warning.message))

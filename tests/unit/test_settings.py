@@ -1,0 +1,123 @@
+"""Settings from texts: what each means, and that every fault is named with its cure."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from kraftlet_trio.cli import main, run
+from kraftlet_trio.settings import SettingsError, parse_settings
+
+REQUIRED = {"ukc_default_metro": "fra", "ukc_token": "t0ken"}
+DOCS = Path(__file__).parents[2] / "docs" / "settings.md"
+
+
+def test_metro_and_token_are_all_it_needs():
+    settings = parse_settings(REQUIRED)
+    assert settings.cloud.url == "https://api.fra.unikraft.cloud"
+    assert settings.node.name == "kraftlet"
+    assert settings.node.provider_id == "unikraft://kraftlet"
+    assert settings.node.taint is not None
+    assert settings.node.taint.key == "virtual-kubelet.io/provider"
+    assert settings.claims is not None
+    assert settings.pods.finalizer == "cloud.unikraft.v1/resources"
+
+
+def test_all_faults_are_told_at_once():
+    with pytest.raises(SettingsError) as caught:
+        parse_settings(
+            {
+                "node_name": "Not_A_Name",
+                "addr": "nowhere",
+                "naming": "fancy",
+                "pod_status_update_interval": "soon",
+                "enable_node_taint": "perhaps",
+                "node_labels": "no-equals-sign",
+                "ukc_ca_file": "/does/not/exist",
+                "tls_cert_file": __file__,
+            }
+        )
+    text = str(caught.value)
+    for said in (
+        "KRAFTLET_UKC_DEFAULT_METRO",
+        "KRAFTLET_UKC_TOKEN",
+        "'Not_A_Name'",
+        "'nowhere'",
+        "'fancy'",
+        "'soon'",
+        "'perhaps'",
+        "'no-equals-sign'",
+        "/does/not/exist",
+        "--tls-key-file",
+    ):
+        assert said in text
+    assert len(text.splitlines()) == 10
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("5s", 5.0), ("500ms", 0.5), ("1m30s", 90.0), ("1.5h", 5400.0)]
+)
+def test_durations(text, seconds):
+    settings = parse_settings({**REQUIRED, "pod_status_update_interval": text})
+    assert settings.status_interval_seconds == seconds
+
+
+@pytest.mark.parametrize("text", ["", " ", "5", "s", "5 s", "-5s", "0s", "5s5"])
+def test_what_is_no_duration_is_refused(text):
+    if text == "":
+        assert parse_settings({**REQUIRED, "pod_status_update_interval": text})
+        return
+    with pytest.raises(SettingsError):
+        parse_settings({**REQUIRED, "pod_status_update_interval": text})
+
+
+def test_labels_come_separated_by_semicolons():
+    settings = parse_settings({**REQUIRED, "node_labels": "a=b; c.d/e=f=g ;"})
+    assert dict(settings.node.labels) == {"a": "b", "c.d/e": "f=g"}
+
+
+def test_taint_watcher_and_finalizer_can_be_switched_off():
+    settings = parse_settings(
+        {
+            **REQUIRED,
+            "enable_node_taint": "false",
+            "enable_pvc_watcher": "0",
+            "pod_finalizer": "",
+        }
+    )
+    assert settings.node.taint is None
+    assert settings.claims is None
+    assert settings.pods.finalizer == ""
+
+
+def test_the_token_is_in_no_repr():
+    assert "t0ken" not in repr(parse_settings(REQUIRED))
+
+
+def test_every_setting_is_documented_and_nothing_else():
+    flags = {
+        option
+        for parameter in run.params
+        for option in parameter.opts
+        if option.startswith("--") and option != "--help"
+    }
+    assert set(re.findall(r"^\| `(--[a-z-]+)`", DOCS.read_text(), re.MULTILINE)) == flags
+
+
+def test_faulty_settings_end_with_exit_code_1_and_a_text():
+    result = CliRunner().invoke(main, ["run"], env={"KRAFTLET_UKC_TOKEN": "t"})
+    assert result.exit_code == 1
+    assert "KRAFTLET_UKC_DEFAULT_METRO" in result.stderr
+
+
+def test_unreadable_kubeconfig_ends_with_exit_code_1_and_a_text(tmp_path):
+    missing = tmp_path / "kubeconfig"
+    result = CliRunner().invoke(
+        main,
+        ["run", "--kubeconfig", str(missing), "--ukc-default-metro=fra", "--ukc-token=t"],
+    )
+    assert result.exit_code == 1
+    assert str(missing) in result.stderr
