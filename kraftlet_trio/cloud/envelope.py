@@ -129,8 +129,9 @@ def _document(content: bytes) -> dict[str, Any] | None:
 def _message(document: Mapping[str, Any] | None) -> str:
     if document is None:
         return ""
-    details = [error.get("message") for error in _errors(document)]
-    return "; ".join(str(part) for part in [document.get("message"), *details] if part)
+    parts = [document.get("message"), *(error.get("message") for error in _errors(document))]
+    # The whole often repeats the part.
+    return "; ".join(dict.fromkeys(str(part) for part in parts if part))
 
 
 def _error_statuses(document: Mapping[str, Any] | None) -> set[int]:

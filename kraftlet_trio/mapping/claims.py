@@ -10,7 +10,7 @@ from typing import Any
 
 from kraftlet_trio.cloud.objects import Volume, VolumeRequest
 from kraftlet_trio.kubernetes.objects import PersistentVolume, PersistentVolumeClaim
-from kraftlet_trio.mapping.names import Naming, persistent_volume_name, volume_tags
+from kraftlet_trio.mapping.names import Naming, persistent_volume_name, pod_uid_of, volume_tags
 from kraftlet_trio.mapping.problems import ConfigurationProblem, shown
 from kraftlet_trio.mapping.quantities import QuantityError, volume_mib
 
@@ -19,17 +19,23 @@ DRIVER = "volumes.unikraft.cloud"
 """The provisioner that the StorageClass names, and the CSI driver that PersistentVolumes name."""
 
 FINALIZER = "cloud.unikraft.v1/volume"
-"""Keeps a PersistentVolume until its cloud volume is gone."""
+"""Keeps a PersistentVolume until its cloud volume is gone, and a claim as long as one may be made
+for it that no PersistentVolume stands for yet."""
+
+_PROVISIONER_ANNOTATIONS = (
+    "volume.kubernetes.io/storage-provisioner",
+    "volume.beta.kubernetes.io/storage-provisioner",
+)
+"""The control plane writes them on claims whose StorageClass names an external provisioner."""
 
 _ACCESS_MODES = ("ReadWriteOnce", "ReadWriteOncePod")
 
 
 def is_provisioned_here(claim: PersistentVolumeClaim) -> bool:
-    """Whether the claim asks for a cloud volume and has none yet."""
-    return (
-        claim.spec.storage_class_name == STORAGE_CLASS
-        and claim.spec.volume_name in ("", persistent_volume_name(claim.metadata.uid))
-        and claim.metadata.deletion_timestamp is None
+    """Whether the claim asks for a cloud volume: by its class's name, or by a class of ours."""
+    annotations = claim.metadata.annotations
+    return claim.spec.storage_class_name == STORAGE_CLASS or any(
+        annotations.get(key) == DRIVER for key in _PROVISIONER_ANNOTATIONS
     )
 
 
@@ -46,14 +52,13 @@ def volume_request(
     if unsupported:
         raise ConfigurationProblem(
             "ProvisioningFailed",
-            f"access mode {shown(unsupported[0])} is not to be had from class {STORAGE_CLASS}; "
+            f"access mode {shown(unsupported[0])} is not to be had from Unikraft Cloud; "
             f"ask for {' or '.join(_ACCESS_MODES)}",
         )
     if spec.volume_mode == "Block":
         raise ConfigurationProblem(
             "ProvisioningFailed",
-            f'volume mode "Block" is not to be had from class {STORAGE_CLASS}; '
-            'ask for "Filesystem"',
+            'volume mode "Block" is not to be had from Unikraft Cloud; ask for "Filesystem"',
         )
     try:
         size_mb = volume_mib(spec.resources.requests.get("storage", ""))
@@ -79,7 +84,7 @@ def persistent_volume(claim: PersistentVolumeClaim, volume: Volume) -> dict[str,
             "finalizers": [FINALIZER],
         },
         "spec": {
-            "storageClassName": STORAGE_CLASS,
+            "storageClassName": spec.storage_class_name or "",
             "capacity": {"storage": spec.resources.requests["storage"]},
             "accessModes": list(spec.access_modes),
             "volumeMode": "Filesystem",
@@ -118,6 +123,11 @@ def bound_volume(claim: PersistentVolumeClaim | None, name: str, naming: Naming)
             f"use a claim of class {STORAGE_CLASS}",
         )
     return naming.volume(claim.metadata.namespace, name)
+
+
+def is_volume_of(claim: PersistentVolumeClaim, volume: Volume) -> bool:
+    """Whether the cloud volume was made for this very claim, not for a namesake."""
+    return pod_uid_of(volume.tags) == claim.metadata.uid
 
 
 def is_provisioned_volume(volume: PersistentVolume) -> bool:

@@ -6,7 +6,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from kraftlet_trio.cloud.errors import CloudRefused, CloudUnavailable, ResourceBusy
 from kraftlet_trio.cloud.objects import InstanceRequest
-from kraftlet_trio.cloud.session import ATTEMPTS
+from kraftlet_trio.cloud.session import ATTEMPTS, CONCURRENT_WRITES
 from kraftlet_trio.http.messages import ConnectionDropped, Response, json_response
 from tests.unit.cloud.platform import Recorder, failure, in_memory, success
 
@@ -121,7 +121,7 @@ async def test_writes_do_not_queue_before_reads(autojump_clock):
 
 async def test_cancelled_call_leaves_no_place_taken(autojump_clock):
     async def slow_once(request, seen=[]):  # noqa: B006
-        if len(seen) < 32:
+        if len(seen) < CONCURRENT_WRITES:
             seen.append(request)
             await trio.sleep_forever()
         return success("instances", {"uuid": "u"})
@@ -129,7 +129,7 @@ async def test_cancelled_call_leaves_no_place_taken(autojump_clock):
     async with in_memory(slow_once) as client:
         with trio.move_on_after(1):
             async with trio.open_nursery() as nursery:
-                for _ in range(32):
+                for _ in range(CONCURRENT_WRITES):
                     nursery.start_soon(client.start_instance, "u")
         with trio.fail_after(1):
             await client.start_instance("u")

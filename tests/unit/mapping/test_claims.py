@@ -1,0 +1,140 @@
+"""Claims as cloud volumes, and as PersistentVolumes."""
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kraftlet_trio.cloud.objects import Volume
+from kraftlet_trio.kubernetes.objects import (
+    ClaimResources,
+    ObjectMeta,
+    PersistentVolume,
+    PersistentVolumeClaim,
+    PersistentVolumeClaimSpec,
+)
+from kraftlet_trio.kubernetes.serialization import structure
+from kraftlet_trio.mapping.claims import (
+    DRIVER,
+    FINALIZER,
+    is_provisioned_here,
+    is_provisioned_volume,
+    is_volume_of,
+    persistent_volume,
+    volume_request,
+)
+from kraftlet_trio.mapping.names import Naming
+from kraftlet_trio.mapping.problems import ConfigurationProblem
+from kraftlet_trio.mapping.quantities import MIB, quantity
+
+
+def a_claim(size="10Mi", *, annotations=None, **spec):
+    spec = {"storage_class_name": "ukc-volume", "access_modes": ("ReadWriteOnce",), **spec}
+    return PersistentVolumeClaim(
+        metadata=ObjectMeta(
+            name="data", namespace="default", uid="c-1", annotations=annotations or {}
+        ),
+        spec=PersistentVolumeClaimSpec(
+            resources=ClaimResources(requests={"storage": size}), **spec
+        ),
+    )
+
+
+def requested(claim, min_mb=8):
+    return volume_request(claim, node_name="n", naming=Naming(), min_mb=min_mb)
+
+
+def test_claim_becomes_a_volume_of_its_name_with_its_tags():
+    request = requested(a_claim())
+    assert (request.name, request.size_mb, request.access_mode) == ("data", 10, "rwo")
+    assert request.tags == (
+        "kraftlet:node=n",
+        "k8s.io:namespace=default",
+        "k8s.io:pvc=data",
+        "k8s.io:uid=c-1",
+    )
+
+
+@given(
+    size=st.integers(1, 10**7),
+    suffix=st.sampled_from(["", "k", "Ki", "M", "Mi"]),
+    least=st.integers(0, 64),
+)
+def test_volume_holds_what_is_asked_and_no_whole_mib_more_than_need_be(size, suffix, least):
+    text = f"{size}{suffix}"
+    given_mb = requested(a_claim(text), least).size_mb
+    assert given_mb * MIB >= quantity(text)
+    assert given_mb >= least
+    assert given_mb == least or (given_mb - 1) * MIB < quantity(text)
+
+
+@pytest.mark.parametrize(
+    ("claim", "named"),
+    [
+        (a_claim(access_modes=("ReadWriteOnce", "ReadWriteMany")), "ReadWriteMany"),
+        (a_claim(access_modes=("ReadOnlyMany",)), "ReadOnlyMany"),
+        (a_claim(volume_mode="Block"), "Block"),
+        (a_claim("0"), '"0"'),
+        (a_claim("lots"), "lots"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_name_and_with_a_cure(claim, named):
+    with pytest.raises(ConfigurationProblem, match=named) as caught:
+        requested(claim)
+    assert caught.value.reason == "ProvisioningFailed"
+    assert "ask for" in str(caught.value) or "write" in str(caught.value)
+
+
+@pytest.mark.parametrize("mode", ["ReadWriteOnce", "ReadWriteOncePod"])
+def test_single_writer_modes_are_fine(mode):
+    assert requested(a_claim(access_modes=(mode,))).access_mode == "rwo"
+
+
+@pytest.mark.parametrize(
+    ("claim", "ours"),
+    [
+        (a_claim(), True),
+        (a_claim(storage_class_name=None), False),
+        (a_claim(storage_class_name="fast"), False),
+        (
+            a_claim(
+                storage_class_name="fast",
+                annotations={"volume.kubernetes.io/storage-provisioner": DRIVER},
+            ),
+            True,
+        ),
+        (
+            a_claim(
+                storage_class_name="fast",
+                annotations={"volume.kubernetes.io/storage-provisioner": "other"},
+            ),
+            False,
+        ),
+    ],
+)
+def test_claims_of_our_class_or_provisioner_are_ours(claim, ours):
+    assert is_provisioned_here(claim) is ours
+
+
+def test_persistent_volume_says_all_that_binding_and_removal_need():
+    claim = a_claim("1500k", storage_class_name="fast")
+    volume = structure(persistent_volume(claim, Volume(uuid="v-1")), PersistentVolume)
+    assert volume.metadata.name == "pv-c-1"
+    assert volume.metadata.finalizers == (FINALIZER,)
+    assert volume.metadata.annotations["pv.kubernetes.io/provisioned-by"] == DRIVER
+    assert volume.spec.capacity == {"storage": "1500k"}
+    assert volume.spec.access_modes == claim.spec.access_modes
+    assert volume.spec.storage_class_name == "fast"
+    assert volume.spec.persistent_volume_reclaim_policy == "Delete"
+    assert (volume.spec.claim_ref.namespace, volume.spec.claim_ref.uid) == ("default", "c-1")
+    assert (volume.spec.csi.driver, volume.spec.csi.volume_handle) == (DRIVER, "v-1")
+    assert is_provisioned_volume(volume)
+    assert not is_provisioned_volume(PersistentVolume())
+
+
+def test_volume_of_a_namesake_is_not_the_claims():
+    made = Volume(uuid="v", tags=requested(a_claim()).tags)
+    assert is_volume_of(a_claim(), made)
+    namesake = attrs.evolve(a_claim(), metadata=ObjectMeta(name="data", uid="c-2"))
+    assert not is_volume_of(namesake, made)
+    assert not is_volume_of(a_claim(), Volume(uuid="v"))
