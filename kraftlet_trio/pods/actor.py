@@ -28,7 +28,7 @@ from kraftlet_trio.pods.context import PodContext
 from kraftlet_trio.pods.lifecycle import next_steps
 from kraftlet_trio.pods.observation import PodObserver
 from kraftlet_trio.pods.plan import Failure, Memory, Observed, Plan, Step
-from kraftlet_trio.pods.status import has_drifted, status_patch
+from kraftlet_trio.pods.status import has_drifted, status_patch, tells_the_same
 from kraftlet_trio.pods.steps import PodSteps
 from kraftlet_trio.pods.transitions import PodEvent, transition_events
 
@@ -133,6 +133,8 @@ class PodActor:
         )
         if self._memory.reported is None and not has_drifted(present, status):
             self._memory.reported = status  # as an earlier daemon left it
+        elif self._memory.reported and tells_the_same(self._memory.reported, status):
+            self._memory.reported = status  # goes out with the next news
         if status == self._memory.reported and not self._has_drifted(observed, status):
             return None, None
         failure = self._memory.failures.get(_STATUS)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from kraftlet_trio.kubernetes.objects import ContainerState, Pod, PodStatus
+import attrs
+
+from kraftlet_trio.kubernetes.objects import ContainerState, ContainerStatus, Pod, PodStatus
 from kraftlet_trio.kubernetes.serialization import unstructure
 
 
@@ -31,6 +33,28 @@ def status_patch(pod: Pod, status: PodStatus) -> dict[str, Any]:
             one.setdefault("image", "")
             one.setdefault("imageID", "")
     return {"metadata": {"uid": pod.metadata.uid}, "status": body}
+
+
+def tells_the_same(before: PodStatus, after: PodStatus) -> bool:
+    """Whether *after* has nothing new but the ids of containers that do not run yet.
+
+    These are not worth a write, of which each Pod has few.
+    """
+    return _without_ids_of_waiting(before) == _without_ids_of_waiting(after)
+
+
+def _without_ids_of_waiting(status: PodStatus) -> PodStatus:
+    def without_ids(statuses: tuple[ContainerStatus, ...]) -> tuple[ContainerStatus, ...]:
+        return tuple(
+            attrs.evolve(one, container_id="", image_id="") if one.state.waiting else one
+            for one in statuses
+        )
+
+    return attrs.evolve(
+        status,
+        container_statuses=without_ids(status.container_statuses),
+        init_container_statuses=without_ids(status.init_container_statuses),
+    )
 
 
 def has_drifted(present: PodStatus, reported: PodStatus) -> bool:
