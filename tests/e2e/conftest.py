@@ -72,15 +72,18 @@ def cloud(running_daemon: tuple[Daemon, Cloud, AuditLog]) -> Cloud:
 @pytest.fixture
 def daemon(running_daemon: tuple[Daemon, Cloud, AuditLog], kubectl: Kubectl) -> Iterator[Daemon]:
     """A running daemon and its Ready node. Afterwards the default namespace and the cloud are
-    empty again, and the daemon has asked for nothing that the chart does not grant it."""
+    empty again, and the daemon has neither asked for what the chart does not grant it nor logged
+    an exception that nobody expected."""
     daemon, cloud, audit = running_daemon
     if not daemon.alive():
         daemon.start()
     eventually(lambda: node_is_ready(kubectl), timeout=60)
     audit.refused()
+    log_bytes = daemon.log.stat().st_size
     yield daemon
     empty_the_world(daemon, cloud, kubectl)
     assert audit.refused() == []
+    assert daemon.bugs(log_bytes) == []
 
 
 def node_is_ready(kubectl: Kubectl) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,11 @@ def runs(cloud: Cloud) -> dict[str, tuple[str, int]]:
     }
 
 
+def runs_are(before: dict[str, tuple[str, int]], cloud: Cloud) -> bool:
+    assert runs(cloud) == before
+    return True
+
+
 @pytest.mark.parametrize(("manifest", "expected"), SCENARIOS)
 def test_killed_daemon_converges(
     daemon: Daemon, kubectl: Kubectl, cloud: Cloud, manifest: Path, expected: Expectation
@@ -63,7 +69,7 @@ def test_killed_daemon_converges(
     daemon.kill()
     daemon.start()
     daemon.wait_until_ready()
-    continuously(lambda: runs(cloud) == before, seconds=1)
+    continuously(partial(runs_are, before, cloud), seconds=1)
     expected(kubectl, cloud)
 
     kubectl("delete", "--wait=false", "--filename", manifest)
@@ -127,5 +133,5 @@ def test_a_stopped_daemon_leaves_its_instances_running(
     expectations.simple_app(kubectl, cloud)
     daemon.start()
     daemon.wait_until_ready()
-    continuously(lambda: runs(cloud) == before, seconds=1)
+    continuously(partial(runs_are, before, cloud), seconds=1)
     expectations.simple_app(kubectl, cloud)

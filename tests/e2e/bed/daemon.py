@@ -55,6 +55,13 @@ class Daemon:
     def alive(self) -> bool:
         return self._process is not None and self._process.alive()
 
+    def bugs(self, since_bytes: int) -> list[str]:
+        """Unexpected exceptions in its log after the first *since_bytes*."""
+        with self.log.open("rb") as log:
+            log.seek(since_bytes)
+            lines = log.read().decode(errors="replace").splitlines()
+        return [line for line in lines if "Traceback" in line or '"level": "error"' in line]
+
     def kill(self) -> None:
         """SIGKILL: it gets no chance to tidy up."""
         assert self._process is not None
