@@ -71,6 +71,8 @@ class Exchange:
                 return self._create()
             case "DELETE", Target(name=""):
                 return self._delete_collection()
+            case _, Target(name=""):
+                raise errors.method_not_allowed()
             case "DELETE", Target(subresource=""):
                 return self._delete()
             case method, Target(subresource="" | "status" | "finalize" as part):

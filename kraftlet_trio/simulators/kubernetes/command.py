@@ -19,7 +19,7 @@ import yaml
 from kraftlet_trio.clock import utc_now
 from kraftlet_trio.http.server import serve
 from kraftlet_trio.logs import configure_logs
-from kraftlet_trio.simulators.kubernetes.certificates import Authority
+from kraftlet_trio.simulators.certificates import Authority
 from kraftlet_trio.simulators.kubernetes.simulator import KubernetesSimulator
 
 log = structlog.get_logger()
@@ -85,7 +85,7 @@ async def serve_cluster(
     Raises ``OSError`` where the port cannot be bound or the file not be written.
     """
     now = utc_now()
-    authority = Authority.new(now)
+    authority = Authority.new(now, common_name="kubernetes-simulator-ca")
     reachable = "127.0.0.1" if _is_unspecified(host) else host
     names = sorted({reachable, "127.0.0.1", "::1", "localhost", "kubernetes.default.svc"})
     tls = authority.server_context(names, now)
