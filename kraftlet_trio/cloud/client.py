@@ -119,7 +119,8 @@ class CloudClient:
 
     async def list_instances(self, *, tags: Sequence[str]) -> list[Instance]:
         """All instances that carry every one of *tags*, with details."""
-        return _instances(await self._list(_INSTANCES, tags))
+        instances = await self._list(_INSTANCES, tags)
+        return [instance for instance in instances if instance.state != DELETED]
 
     async def start_instance(self, uuid: str) -> None:
         """Nothing happens to one that runs. Raises ``ResourceNotFound``, ``QuotaExceeded``."""
@@ -170,8 +171,7 @@ class CloudClient:
 
     async def list_service_groups(self) -> list[ServiceGroup]:
         """All of the account: groups carry no tags."""
-        items = await self._list(_SERVICE_GROUPS, ())
-        return [structure(item, ServiceGroup) for item in items]
+        return await self._list(_SERVICE_GROUPS, ())
 
     async def update_service_group(
         self,
@@ -213,7 +213,7 @@ class CloudClient:
 
     async def list_volumes(self, *, tags: Sequence[str]) -> list[Volume]:
         """All volumes that carry every one of *tags*, with details."""
-        return [structure(item, Volume) for item in await self._list(_VOLUMES, tags)]
+        return await self._list(_VOLUMES, tags)
 
     async def delete_volume(self, uuid: str) -> None:
         """One that does not exist is deleted already. Raises ``ResourceBusy`` while attached."""
@@ -270,19 +270,23 @@ class CloudClient:
             )
         )
 
-    async def _list(self, kind: _Kind[Any], tags: Sequence[str]) -> list[dict[str, Any]]:
+    async def _list(self, kind: _Kind[T], tags: Sequence[str]) -> list[T]:
         about = f"list {kind.noun}s"
         # Oldest first: what is created meanwhile comes at the end and moves nothing.
         fixed = "details=true&sortby=create_time&order=asc"
         if tags:
             # Commas part the tags only when they are literal.
             fixed += "&tags=" + ",".join(_quoted(tag) for tag in tags)
-        listing = Listing()
+        listing: Listing[T] = Listing()
         while not listing.finished:
             if listing.stuck:
                 raise CloudUnavailable(f"{about}: the pages do not fit together")
             call = Call(about=about, method="GET", path=kind.path, query=f"{fixed}&{listing.query}")
-            listing.adopt(await self._session.perform(call, kind.key))
+            page = await self._session.perform(call, kind.key)
+            # Page by page: the decoded JSON of thousands would keep the garbage collector busy.
+            listing.adopt(
+                [(item["uuid"], structure(item, kind.cls)) for item in page if item.get("uuid")]
+            )
         return listing.items
 
     async def _delete(self, kind: _Kind[Any], uuid: str) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Generic, TypeVar
 from urllib.parse import quote
 
 import attrs
+
+T = TypeVar("T")
 
 PAGE_SIZE = 100
 """The official SDK's own; the platform's most is not documented."""
@@ -15,7 +17,7 @@ MOST_RESTARTS = 3
 
 
 @attrs.define
-class Listing:
+class Listing(Generic[T]):
     """Collects the pages of one list: ask with ``query``, hand the answer to ``adopt``.
 
     A page begins with the item that was asked to begin it. When that one was deleted meanwhile
@@ -23,14 +25,14 @@ class Listing:
     growing steps, and reads again what follows.
     """
 
-    _found: dict[str, dict[str, Any]] = attrs.field(factory=dict, init=False)
+    _found: dict[str, T] = attrs.field(factory=dict, init=False)
     _cursor: str | None = attrs.field(default=None, init=False)
     _step_back: int = attrs.field(default=1, init=False)
     _restarts: int = attrs.field(default=0, init=False)
     finished: bool = attrs.field(default=False, init=False)
 
     @property
-    def items(self) -> list[dict[str, Any]]:
+    def items(self) -> list[T]:
         return list(self._found.values())
 
     @property
@@ -45,11 +47,12 @@ class Listing:
             return f"count={PAGE_SIZE}"
         return f"count={PAGE_SIZE + 1}&from={quote(self._cursor, safe='')}"
 
-    def adopt(self, page: Sequence[dict[str, Any]]) -> None:
+    def adopt(self, page: Sequence[tuple[str, T]]) -> None:
+        """Take over the items of the page that ``query`` asked for, each with its uuid."""
         if self._cursor is not None and not page:
             self._resume_further_back()
             return
-        fresh = {item["uuid"]: item for item in page if item.get("uuid")}
+        fresh = dict(page)
         asked = PAGE_SIZE if self._cursor is None else PAGE_SIZE + 1
         grew = not fresh.keys() <= self._found.keys()
         self._found.update(fresh)

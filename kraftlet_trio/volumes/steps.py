@@ -40,7 +40,7 @@ class Steps:
     """The account's smallest volume, once it was asked for."""
 
     async def perform(self, step: Step) -> None:
-        """Raises ``CloudError``, ``KubernetesError``, ``ConfigurationProblem``; an event says so."""
+        """Raises ``CloudError``, ``KubernetesError``, ``ConfigurationProblem``, after an event."""
         try:
             match step:
                 case Provision(claim):
