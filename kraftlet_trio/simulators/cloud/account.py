@@ -10,11 +10,11 @@ import random
 import string
 from collections.abc import Callable, Iterable
 from ipaddress import IPv4Network
-from uuid import UUID
 
 import trio
 
 from kraftlet_trio.cloud.objects import QuotaLimits, QuotaUse
+from kraftlet_trio.simulators.cloud.actions import new_uuid
 from kraftlet_trio.simulators.cloud.errors import ErrorCode, ItemError, quota_exceeded
 from kraftlet_trio.simulators.cloud.records import (
     Attachment,
@@ -27,10 +27,6 @@ from kraftlet_trio.simulators.cloud.settings import CloudSettings
 
 _ALPHANUMERICS = string.ascii_lowercase + string.digits
 _WORDS = ("amber", "calm", "frosty", "lucky", "quiet", "silent", "small", "brook", "river", "wind")
-
-
-def new_uuid() -> str:
-    return str(UUID(int=random.getrandbits(128), version=4))
 
 
 def random_suffix(characters: int) -> str:

@@ -12,6 +12,7 @@ import trio
 from kraftlet_trio.http.messages import Request, Response
 from kraftlet_trio.simulators.cloud import instance_runs, instances, service_groups, volumes
 from kraftlet_trio.simulators.cloud.account_endpoints import read_health, read_images, read_quotas
+from kraftlet_trio.simulators.cloud.audit_endpoint import subscribe_to_audit
 from kraftlet_trio.simulators.cloud.calls import Call, Cloud, Query
 from kraftlet_trio.simulators.cloud.envelope import refusal
 from kraftlet_trio.simulators.cloud.errors import BadRequest
@@ -30,6 +31,7 @@ class Route:
 def _routes() -> list[Route]:
     """Routes in order of precedence: literal words go before UUIDs."""
     routes = [
+        Route("/v1/audit", {"GET": subscribe_to_audit}),
         Route("/v1/healthz", {"GET": read_health}),
         Route("/v1/images", {"GET": read_images}),
         Route("/v1/image-store", {"GET": read_images}),

@@ -15,6 +15,7 @@ import trio
 
 from kraftlet_trio.http.messages import Request
 from kraftlet_trio.simulators.cloud.account import Account
+from kraftlet_trio.simulators.cloud.audit import Audit
 from kraftlet_trio.simulators.cloud.envelope import Outcome, failure, success
 from kraftlet_trio.simulators.cloud.errors import BadRequest, ErrorCode, ItemError
 from kraftlet_trio.simulators.cloud.identifiers import Identifier, read_identifier
@@ -36,6 +37,7 @@ class Cloud:
     """What endpoints work on."""
 
     account: Account
+    audit: Audit
     images: ImageCatalogue
     runtime: Runtime
     lifecycle: Lifecycle
@@ -70,6 +72,11 @@ class Query:
                 return False
             case value:
                 raise BadRequest(f"Invalid value '{value}' for '{name}'")
+
+    def last_list(self, name: str) -> list[str]:
+        """Items of the last parameter with that name, parted by literal commas."""
+        values = [value for key, value in self.pairs if key == name]
+        return [unquote(item) for item in values[-1].split(",") if item] if values else []
 
     def literal_list(self, name: str) -> list[str]:
         """Items parted by literal commas: an encoded one belongs to its item."""

@@ -6,7 +6,8 @@ from kraftlet_trio.clock import utc_now
 from kraftlet_trio.cloud.objects import STANDBY, STOPPED, QuotaUse
 from kraftlet_trio.http.messages import Response
 from kraftlet_trio.simulators.cloud import instance_view
-from kraftlet_trio.simulators.cloud.account import Account, new_uuid, random_suffix
+from kraftlet_trio.simulators.cloud.account import Account, random_suffix
+from kraftlet_trio.simulators.cloud.actions import new_uuid
 from kraftlet_trio.simulators.cloud.calls import (
     Call,
     Cloud,

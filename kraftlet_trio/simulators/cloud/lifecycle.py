@@ -10,6 +10,8 @@ import trio
 from kraftlet_trio.clock import utc_now
 from kraftlet_trio.cloud.objects import RUNNING, STANDBY, STARTING, STOPPED, STOPPING
 from kraftlet_trio.simulators.cloud.account import Account
+from kraftlet_trio.simulators.cloud.actions import Action
+from kraftlet_trio.simulators.cloud.audit import Audit
 from kraftlet_trio.simulators.cloud.errors import ErrorCode, ItemError
 from kraftlet_trio.simulators.cloud.images import ImageCatalogue, ImageEntry
 from kraftlet_trio.simulators.cloud.instance_updates import apply_queued_updates
@@ -55,20 +57,24 @@ class Lifecycle:
     def __init__(
         self,
         account: Account,
+        audit: Audit,
         images: ImageCatalogue,
         runtime: Runtime,
         settings: CloudSettings,
         nursery: trio.Nursery,
     ) -> None:
         self._account = account
+        self._audit = audit
         self._images = images
         self._runtime = runtime
         self._settings = settings
         self._nursery = nursery
         self._lives: dict[str, _Life] = {}
 
-    def start(self, instance: Instance) -> None:
+    def start(self, instance: Instance, *, origin: str = "api") -> None:
         """Begin to start it; nothing to do if it is on its way or there already.
+
+        *origin* is who is said to have caused it: ``proxy`` for traffic.
 
         Raises ``ItemError`` if it is stopping, or if quota or volumes forbid it.
         """
@@ -78,7 +84,7 @@ class Lifecycle:
             raise ItemError(
                 ErrorCode.WRONG_STATE, f"Instance '{instance.name}' is {instance.state}"
             )
-        self._account.check_can_start(instance)
+        self._check_can_start(instance, Action("start", origin))
         instance.restart = None
         self._set_starting(instance)
         former = self._lives.get(instance.uuid)
@@ -95,9 +101,20 @@ class Lifecycle:
         except ItemError:
             self._come_to_rest(instance, STOPPED, START_REFUSED)
 
-    def stop(self, instance: Instance, *, grace_seconds: float) -> None:
+    def _check_can_start(self, instance: Instance, action: Action) -> None:
+        """Raises ``ItemError``, and tells it, if quota or volumes forbid *action*."""
+        try:
+            self._account.check_can_start(instance)
+        except ItemError as error:
+            instance.action = action
+            over_quota = error.code == ErrorCode.QUOTA_EXCEEDED
+            self._audit.start_failed(instance, "EDQUOT" if over_quota else "EBUSY")
+            raise
+        instance.action = action
+
+    def stop(self, instance: Instance, *, grace_seconds: float, origin: str = "api") -> None:
         """Ask it to stop; it is killed after the grace. Ends a sequence of restarts, too."""
-        self._wind_down(instance, STOPPED, BY_USER, grace_seconds)
+        self._wind_down(instance, STOPPED, BY_USER, grace_seconds, Action("stop", origin))
 
     def suspend(self, instance: Instance, *, grace_seconds: float) -> None:
         """Send it to standby. Raises ``ItemError`` if it does not run."""
@@ -105,10 +122,11 @@ class Lifecycle:
             raise ItemError(
                 ErrorCode.WRONG_STATE, f"Instance '{instance.name}' is {instance.state}"
             )
-        self._wind_down(instance, STANDBY, BY_SUSPENSION, grace_seconds)
+        self._wind_down(instance, STANDBY, BY_SUSPENSION, grace_seconds, Action("suspend", "api"))
 
-    def force_stop(self, instance: Instance) -> None:
+    def force_stop(self, instance: Instance, *, origin: str = "api") -> None:
         """Stop it at once."""
+        instance.action = Action("stop", origin)
         life = self._lives.get(instance.uuid)
         if life is not None:
             life.whole.cancel()
@@ -116,11 +134,11 @@ class Lifecycle:
         if instance.holds_mounts:
             self._come_to_rest(instance, STOPPED, FORCED)
 
-    def delete(self, instance: Instance) -> None:
+    def delete(self, instance: Instance, *, origin: str = "api") -> None:
         """Stop it at once and remove it from the account. Raises ``ItemError`` if it is locked."""
         if instance.delete_lock:
             raise ItemError(ErrorCode.NOT_ALLOWED, "Deletion protection enabled")
-        self.force_stop(instance)
+        self.force_stop(instance, origin=origin)
         if not instance.deleted:  # one with delete-on-stop is gone by now
             self._remove(instance)
 
@@ -132,18 +150,19 @@ class Lifecycle:
                 self._runtime.forget_volume(volume.uuid)
 
     def _wind_down(
-        self, instance: Instance, goal: str, initiator: int, grace_seconds: float
+        self, instance: Instance, goal: str, initiator: int, grace_seconds: float, action: Action
     ) -> None:
         life = self._lives.get(instance.uuid)
         instance.restart = None
         if instance.state in (STARTING, RUNNING) and life is not None:
             life.goal, life.initiator = goal, initiator
-            instance.state, instance.stop = STOPPING, Stop(initiator)
-            instance.notify()
+            instance.action = action
+            self._move(instance, STOPPING, Stop(initiator))
             life.stop.set()
             life.boot.cancel()
             self._nursery.start_soon(self._kill_after, grace_seconds, life)
         elif instance.state == STANDBY and goal == STOPPED:
+            instance.action = action
             self._come_to_rest(instance, STOPPED, instance.stop)
         elif instance.state == STOPPED and life is not None:
             life.whole.cancel()  # it was waiting to be restarted
@@ -165,7 +184,7 @@ class Lifecycle:
                     await trio.sleep(delay)
                     instance.restart = None
                     try:
-                        self._account.check_can_start(instance)
+                        self._check_can_start(instance, Action("restart", "restart"))
                     except ItemError:
                         self._come_to_rest(instance, STOPPED, START_REFUSED)
                         return
@@ -242,8 +261,7 @@ class Lifecycle:
         if instance.started_at is not None:
             instance.boot_seconds = (utc_now() - instance.started_at).total_seconds()
         if instance.state == STARTING:
-            instance.state = RUNNING
-            instance.notify()
+            self._move(instance, RUNNING, instance.stop)
             policy = instance.scale_to_zero
             if self._settings.idle_instances_go_to_standby and policy.policy != "off":
                 cooldown_seconds = (policy.cooldown_time_ms or 0) / 1000
@@ -255,7 +273,9 @@ class Lifecycle:
             await life.ended.wait()
             return
         if instance.state == RUNNING and instance.start_count == run:
-            self._wind_down(instance, STANDBY, BY_IDLING, self._settings.stop_grace_seconds)
+            grace_seconds = self._settings.stop_grace_seconds
+            action = Action("suspend", "scale-to-zero")
+            self._wind_down(instance, STANDBY, BY_IDLING, grace_seconds, action)
 
     def _end_from_inside(self, instance: Instance, ending: Ending, attempt: int) -> float | None:
         """Rest after a run that ended by itself; seconds until the restart, if there is one."""
@@ -270,14 +290,20 @@ class Lifecycle:
             delay = restart_delay_seconds(attempt)
             next_at = utc_now() + timedelta(seconds=delay)
             instance.restart = Restart(attempt=attempt, next_at=next_at)
+        instance.action = Action("stop", "guest")
         self._come_to_rest(instance, STOPPED, stop_of(ending, FROM_INSIDE))
         return delay
 
     def _set_starting(self, instance: Instance) -> None:
-        instance.state = STARTING
-        instance.stop = Stop()
         instance.stopped_at = None
+        self._move(instance, STARTING, Stop())
+
+    def _move(self, instance: Instance, state: str, stop: Stop) -> None:
+        """Into another state, as everybody who waits for it and the audit stream are told."""
+        previous, instance.state, instance.stop = instance.state, state, stop
         instance.notify()
+        if state != previous:
+            self._audit.state_changed(instance, previous)
 
     def _come_to_rest(self, instance: Instance, state: str, stop: Stop) -> None:
         if instance.deleted:
@@ -285,11 +311,10 @@ class Lifecycle:
         if instance.booted_at is not None:
             instance.uptime_seconds += trio.current_time() - instance.booted_at
             instance.booted_at = None
-        instance.state, instance.stop = state, stop
         instance.stop_known_at = trio.current_time() + self._settings.stop_reason_lag_seconds
         instance.stopped_at = utc_now()
+        self._move(instance, state, stop)
         apply_queued_updates(self._account, instance)
         self._account.settle_attachments(instance)
-        instance.notify()
         if state == STOPPED and "delete-on-stop" in instance.features:
             self._remove(instance)

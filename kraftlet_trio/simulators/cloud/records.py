@@ -18,6 +18,7 @@ from kraftlet_trio.cloud.objects import (
     ScaleToZero,
     Service,
 )
+from kraftlet_trio.simulators.cloud.actions import Action
 from kraftlet_trio.simulators.cloud.errors import ErrorCode, ItemError
 from kraftlet_trio.simulators.cloud.identifiers import Identifier
 from kraftlet_trio.simulators.cloud.images import ImageName
@@ -144,6 +145,8 @@ class Instance:
     delete_lock: bool = False
 
     state: str
+    action: Action = attrs.field(factory=lambda: Action("start", "api"))
+    """What moves it, or moved it last."""
     stop: Stop = attrs.field(factory=Stop)
     stop_known_at: float = 0.0
     """On Trio's clock; until then reads do not show it."""

@@ -9,10 +9,10 @@ from kraftlet_trio.cloud.objects import QuotaUse, Service
 from kraftlet_trio.http.messages import Response
 from kraftlet_trio.simulators.cloud.account import (
     Account,
-    new_uuid,
     random_group_name,
     random_suffix,
 )
+from kraftlet_trio.simulators.cloud.actions import new_uuid
 from kraftlet_trio.simulators.cloud.calls import Call, Cloud, perform_each, perform_operations
 from kraftlet_trio.simulators.cloud.envelope import Outcome, envelope, success
 from kraftlet_trio.simulators.cloud.errors import BadRequest, ErrorCode, ItemError, invalid

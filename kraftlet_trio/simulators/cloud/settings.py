@@ -30,6 +30,13 @@ class CloudSettings:
     restart_after_trouble_free_seconds: float = 10.0
     """A run this long ends a sequence of restarts."""
 
+    audit_heartbeat_seconds: float = 30.0
+    """A comment is sent to subscribers who heard nothing for so long."""
+    audit_backlog: int = 256
+    """Events kept for a subscriber that reads too slowly; undocumented."""
+    audit_refusal_status: int | None = None
+    """How accounts without access to the stream are refused: undocumented. None: it is served."""
+
     default_details: bool = False
     """What a read without ``details`` shows; undocumented now, true in older documents."""
     most_items_a_page: int = 1000

@@ -12,6 +12,7 @@ from kraftlet_trio.cloud.objects import QuotaLimits, QuotaUse
 from kraftlet_trio.http.messages import Request, Response
 from kraftlet_trio.simulators.cloud import api
 from kraftlet_trio.simulators.cloud.account import Account
+from kraftlet_trio.simulators.cloud.audit import Audit
 from kraftlet_trio.simulators.cloud.calls import Cloud
 from kraftlet_trio.simulators.cloud.envelope import refusal
 from kraftlet_trio.simulators.cloud.faults import Faults
@@ -55,6 +56,7 @@ class CloudSimulator:
             network=self.runtime.network,
             settings=self.settings,
         )
+        self.audit = Audit(owner=self.account.uuid, backlog=self.settings.audit_backlog)
         self.faults = Faults()
         """To be added to at any time."""
         self.requests: Counter[str] = Counter()
@@ -68,10 +70,11 @@ class CloudSimulator:
             async with trio.open_nursery() as nursery:
                 self._cloud = Cloud(
                     account=self.account,
+                    audit=self.audit,
                     images=self.images,
                     runtime=self.runtime,
                     lifecycle=Lifecycle(
-                        self.account, self.images, self.runtime, self.settings, nursery
+                        self.account, self.audit, self.images, self.runtime, self.settings, nursery
                     ),
                     settings=self.settings,
                 )

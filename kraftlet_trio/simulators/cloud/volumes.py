@@ -9,7 +9,8 @@ import attrs
 from kraftlet_trio.clock import utc_now
 from kraftlet_trio.cloud.objects import QuotaUse
 from kraftlet_trio.http.messages import Response
-from kraftlet_trio.simulators.cloud.account import Account, new_uuid, random_suffix
+from kraftlet_trio.simulators.cloud.account import Account, random_suffix
+from kraftlet_trio.simulators.cloud.actions import new_uuid
 from kraftlet_trio.simulators.cloud.calls import Call, Cloud, perform_each, perform_operations
 from kraftlet_trio.simulators.cloud.envelope import Outcome, envelope, success
 from kraftlet_trio.simulators.cloud.errors import BadRequest, ErrorCode, ItemError, invalid
