@@ -169,8 +169,18 @@ def _network_transport(access: CloudAccess) -> httpx.AsyncBaseTransport:
     )
 
 
-def _reason(error: httpx.HTTPError) -> str:
-    return str(error) or type(error).__name__
+def _reason(error: BaseException) -> str:
+    """The system's own words if there are any: a refused certificate reaches us without one."""
+    reason = str(error) or type(error).__name__
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError):
+            reason = str(cause)
+        if isinstance(cause, BaseExceptionGroup):
+            cause = cause.exceptions[0]
+        else:
+            cause = cause.__cause__ or cause.__context__
+    return reason
 
 
 def _retry_after_seconds(headers: Mapping[str, str]) -> float | None:

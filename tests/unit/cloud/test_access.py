@@ -1,12 +1,17 @@
 """Endpoints, tokens and trust."""
 
 import ssl
+from functools import partial
 
 import pytest
+import trio
 import trustme
 
 from kraftlet_trio.cloud.access import CloudAccess, TokenFile, endpoint, trust
-from kraftlet_trio.cloud.errors import CloudUnauthorized
+from kraftlet_trio.cloud.client import CloudClient
+from kraftlet_trio.cloud.errors import CloudUnauthorized, CloudUnavailable
+from kraftlet_trio.http.server import serve
+from tests.unit.cloud.platform import Recorder, success
 
 
 @pytest.mark.parametrize(
@@ -101,3 +106,27 @@ def test_insecure_believes_anybody():
     context = trust(insecure=True)
     assert context.verify_mode is ssl.CERT_NONE
     assert not context.check_hostname
+
+
+async def test_platform_with_an_authority_of_its_own_is_reached_by_those_who_trust_it(
+    nursery, tmp_path
+):
+    authority, path = trustme.CA(), tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(path)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost").configure_cert(tls)
+    platform = Recorder(success("quotas", {"hard": {"instances": 3}}))
+    port = await nursery.start(partial(serve, platform, host="127.0.0.1", port=0, tls=tls))
+
+    async def instances(context):
+        access = CloudAccess(
+            base_url=f"https://localhost:{port}", token=lambda: "t", ssl_context=context
+        )
+        async with CloudClient(access) as client:
+            return (await client.quotas()).hard.instances
+
+    assert await instances(trust(ca_file=path)) == 3
+    assert await instances(trust(insecure=True)) == 3
+    with trio.fail_after(30), pytest.raises(CloudUnavailable, match="certificate"):
+        await instances(None)
+    nursery.cancel_scope.cancel()
