@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from kraftlet_trio import __version__
+from kraftlet_trio.cli import run
 from tests.e2e.bed import chart
 from tests.e2e.bed.control_plane import ControlPlane
 from tests.e2e.bed.kubectl import Kubectl, KubectlError
@@ -75,23 +77,38 @@ def _may(kubeconfig: Path, kubectl: Kubectl, verb: str, resource: str, namespace
     return answer.stdout.strip() == "yes"
 
 
+EVERYTHING_SET = (
+    "kraftlet.replication.enabled=true",
+    "kraftlet.replication.replicas=3",
+    "tls.secretName=serving",
+    "node.labels.zone=b",
+    "node.annotations.owner=us",
+    "node.providerId=unikraft://one",
+    "priorityClassName=system-cluster-critical",
+)
+
+
 def test_whole_chart_is_taken_by_the_api_server(
     kubectl: Kubectl, daemon_kubeconfig: Path, control_plane: ControlPlane
 ) -> None:
     pem = control_plane.authority.certificate.read_text().replace("\n", "\\n")
-    objects = chart.render(
-        kubectl.home,
-        "kraftlet.replication.enabled=true",
-        "kraftlet.replication.replicas=3",
-        "tls.secretName=serving",
-        "node.labels.zone=b",
-        "node.annotations.owner=us",
-        "node.providerId=unikraft://one",
-        "priorityClassName=system-cluster-critical",
-        f"ukc.caCertificate={pem}",
-    )
+    objects = chart.render(kubectl.home, *EVERYTHING_SET, f"ukc.caCertificate={pem}")
     text = yaml.safe_dump_all(objects)
     kubectl("apply", "--dry-run=server", "--validate=strict", "--filename=-", stdin=text)
+
+
+def test_daemon_reads_every_variable_that_the_chart_sets(kubectl: Kubectl) -> None:
+    objects = chart.render(kubectl.home, *EVERYTHING_SET, "ukc.caCertificate=PEM")
+    (workload,) = (item for item in objects if item["kind"] == "StatefulSet")
+    (container,) = workload["spec"]["template"]["spec"]["containers"]
+    read = {parameter.envvar for parameter in run.params}
+    assert {variable["name"] for variable in container["env"]} <= read
+
+
+def test_chart_and_daemon_are_of_one_version() -> None:
+    metadata = yaml.safe_load((chart.CHART / "Chart.yaml").read_text())
+    values = yaml.safe_load((chart.CHART / "values.yaml").read_text())
+    assert metadata["appVersion"] == values["image"]["tag"] == __version__
 
 
 @pytest.mark.parametrize(
