@@ -41,6 +41,8 @@ class PodObserver:
     """Service groups noted on the Pod together with the finalizer, once this daemon has done so."""
     wishes: Wishes = attrs.field(factory=Wishes, init=False)
     _wishes_of: tuple[Pod, int] | None = attrs.field(default=None, init=False)
+    _let_go: frozenset[str] = attrs.field(default=frozenset(), init=False)
+    """Service groups that the Pod no longer needs."""
 
     def observe(self) -> Observed | None:
         """None for a Pod that this daemon has never seen."""
@@ -152,12 +154,15 @@ class PodObserver:
         Only groups that are noted on the Pod are held: what is made must be found again.
         """
         groups = self.context.groups
-        if ending:
+        if ending and not empty:
             for name in recorded:
-                if empty:
-                    groups.let_go(self.uid, name)
-                else:
-                    groups.hold(self.uid, name, None)
+                groups.hold(self.uid, name, None)
+            self._let_go = frozenset()
+            return
+        if ending:
+            for name in recorded - self._let_go:
+                groups.let_go(self.uid, name)
+            self._let_go = recorded
             return
         contents = {one.name: one for one in self.wishes.groups.values()}
         for name in recorded:

@@ -66,11 +66,7 @@ class ServiceGroups:
 
     def hold(self, pod: PodUID, name: str, content: ContainerGroup | None) -> None:
         """Need the group *name*, publishing *content*; again with other content to change it."""
-        group = self._groups.get(name)
-        if group is None:
-            assert self._nursery is not None, "groups are held only while run() runs"
-            group = self._groups[name] = _Group(name)
-            self._nursery.start_soon(self._tend, group, name=f"service group {name}")
+        group = self._group(name)
         group.leavers.discard(pod)
         newcomer = pod not in group.holders
         # A further replica that needs what the one before it needed is no news to the group.
@@ -79,12 +75,14 @@ class ServiceGroups:
         group.holders[pod] = group.latest = content
 
     def let_go(self, pod: PodUID, name: str) -> None:
-        """Need it no longer. When the last holder leaves, the group is deleted."""
-        group = self._groups.get(name)
-        if group is not None and pod in group.holders:
-            del group.holders[pod]
-            group.leavers.add(pod)
-            group.bell.ring()
+        """Need it no longer. When the last holder leaves, the group is deleted.
+
+        So is one that an earlier daemon made, and that nobody has held since.
+        """
+        group = self._group(name)
+        group.holders.pop(pod, None)
+        group.leavers.add(pod)
+        group.bell.ring()
 
     def recheck(self, name: str) -> None:
         """The cloud said that the group does not exist: look, and make it again."""
@@ -106,6 +104,14 @@ class ServiceGroups:
         """Whether the group is gone, or stays for the sake of others."""
         group = self._groups.get(name)
         return group is None or bool(group.holders)
+
+    def _group(self, name: str) -> _Group:
+        group = self._groups.get(name)
+        if group is None:
+            assert self._nursery is not None, "groups are tended only while run() runs"
+            group = self._groups[name] = _Group(name)
+            self._nursery.start_soon(self._tend, group, name=f"service group {name}")
+        return group
 
     async def _tend(self, group: _Group) -> None:
         structlog.contextvars.clear_contextvars()  # those of the Pod that came first

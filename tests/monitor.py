@@ -1,0 +1,166 @@
+"""What holds at every moment, whatever the daemon does: looked at after each of its requests."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import attrs
+
+from kraftlet_trio.http.messages import Request
+from kraftlet_trio.mapping.annotations import SERVICE_GROUPS
+from kraftlet_trio.pods.context import FINALIZER
+from kraftlet_trio.simulators.cloud.records import Instance
+from kraftlet_trio.simulators.cloud.simulator import CloudSimulator
+from kraftlet_trio.simulators.kubernetes.resources import (
+    PERSISTENT_VOLUME_CLAIMS,
+    PERSISTENT_VOLUMES,
+    PODS,
+)
+from kraftlet_trio.simulators.kubernetes.simulator import KubernetesSimulator
+from tests.manifests import Json
+
+TERMINAL = ("Succeeded", "Failed")
+
+
+@attrs.define
+class Monitor:
+    """Notes down each breach once; tests look at ``breaches``, for the daemon survives a raise."""
+
+    cluster: KubernetesSimulator
+    cloud: CloudSimulator
+    breaches: list[str] = attrs.field(factory=list)
+    foreign: set[str] = attrs.field(factory=set)
+    """Names of cloud resources that the test itself made."""
+    _restarts: dict[tuple[str, str], int] = attrs.field(factory=dict)
+    _phases: dict[str, str] = attrs.field(factory=dict)
+
+    def broken(self, what: str) -> None:
+        if what not in self.breaches:
+            self.breaches.append(what)
+
+    def before(self, api: str, request: Request) -> None:
+        if api == "cloud" and request.method == "DELETE":
+            uuid = request.path.rpartition("/")[2]
+            for group in self.cloud.account.groups:
+                if group.uuid == uuid and group.instances:
+                    self.broken(f"group {group.name} is deleted while it has instances")
+
+    def after(self) -> None:
+        pods = {pod.uid: pod.value for pod in self.cluster.storage.objects(PODS)}
+        for breach in (
+            *self._instances(pods),
+            *self._groups(pods),
+            *self._volumes(),
+            *self._statuses(pods),
+        ):
+            self.broken(breach)
+
+    def _instances(self, pods: dict[str, Json]) -> Iterator[str]:
+        owners: Counter[tuple[str, str]] = Counter()
+        for instance in self.cloud.account.instances:
+            if instance.name in self.foreign:
+                continue
+            uid, container = tag(instance.tags, "uid"), tag(instance.tags, "container")
+            owners[uid, container] += 1
+            pod = pods.get(uid)
+            if pod is None:
+                yield f"instance {instance.name} has outlived its Pod"
+            elif FINALIZER not in pod["metadata"].get("finalizers", ()):
+                yield f"instance {instance.name} is there while its Pod has no finalizer"
+            else:
+                yield from _order_of_init_containers(pod, container, instance, self.cloud)
+        for (uid, container), count in owners.items():
+            if count > 1:
+                yield f"container {container} of Pod {uid} has {count} instances"
+
+    def _groups(self, pods: dict[str, Json]) -> Iterator[str]:
+        noted = {
+            name
+            for pod in pods.values()
+            if FINALIZER in pod["metadata"].get("finalizers", ())
+            for name in pod["metadata"].get("annotations", {}).get(SERVICE_GROUPS, "").split(",")
+        }
+        for group in self.cloud.account.groups:
+            if group.persistent and group.name not in noted | self.foreign:
+                yield f"group {group.name} is there while no Pod is noted to need it"
+
+    def _volumes(self) -> Iterator[str]:
+        storage = self.cluster.storage
+        owners: Counter[str] = Counter()
+        claims = {claim.uid for claim in storage.objects(PERSISTENT_VOLUME_CLAIMS)}
+        for volume in storage.objects(PERSISTENT_VOLUMES):
+            claims.add(volume.value["spec"].get("claimRef", {}).get("uid", ""))
+        for volume in self.cloud.account.volumes:
+            if volume.name in self.foreign:
+                continue
+            uid = tag(volume.tags, "uid")
+            owners[uid] += 1
+            if uid not in claims:
+                yield f"volume {volume.name} has outlived its claim"
+        for uid, count in owners.items():
+            if count > 1:
+                yield f"claim {uid} has {count} volumes"
+
+    def _statuses(self, pods: dict[str, Json]) -> Iterator[str]:
+        for uid, pod in pods.items():
+            name, status = pod["metadata"]["name"], pod.get("status", {})
+            before, phase = self._phases.get(uid, ""), status.get("phase", "")
+            self._phases[uid] = phase
+            if before in TERMINAL and phase != before:
+                yield f"Pod {name} went from {before} to {phase}"
+            if before == "Running" and phase == "Pending":
+                yield f"Pod {name} went from Running to Pending"
+            conditions = {one["type"]: one["status"] for one in status.get("conditions", ())}
+            for condition, needed in (
+                ("Ready", "ContainersReady"),
+                ("ContainersReady", "Initialized"),
+            ):
+                if conditions.get(condition) == "True" and conditions.get(needed) != "True":
+                    yield f"Pod {name} is {condition} but not {needed}"
+            for one in _container_statuses(status):
+                key, count = (uid, one["name"]), one["restartCount"]
+                if count < self._restarts.get(key, 0):
+                    yield (
+                        f"restartCount of {name}/{one['name']} fell "
+                        f"from {self._restarts[key]} to {count}"
+                    )
+                self._restarts[key] = max(count, self._restarts.get(key, 0))
+
+
+def tag(tags: tuple[str, ...], key: str) -> str:
+    """Value of the tag ``k8s.io:<key>``, empty where there is none."""
+    prefix = f"k8s.io:{key}="
+    return next((one.removeprefix(prefix) for one in tags if one.startswith(prefix)), "")
+
+
+def _container_statuses(status: Json) -> list[Json]:
+    return [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]
+
+
+def _order_of_init_containers(
+    pod: Json, container: str, instance: Instance, cloud: CloudSimulator
+) -> Iterator[str]:
+    """A container has begun only if all init containers before it have succeeded."""
+    if instance.start_count == 0:
+        return
+    statuses: dict[str, Any] = {
+        one["name"]: one for one in pod.get("status", {}).get("initContainerStatuses", ())
+    }
+    uid = pod["metadata"]["uid"]
+    for init in pod["spec"].get("initContainers", ()):
+        if init["name"] == container:
+            return
+        if init.get("restartPolicy") == "Always":
+            continue
+        told = statuses.get(init["name"], {}).get("state", {}).get("terminated", {"exitCode": 1})
+        there = any(
+            tag(one.tags, "uid") == uid
+            and tag(one.tags, "container") == init["name"]
+            and one.state == "stopped"
+            and one.stop.exit_code == 0
+            for one in cloud.account.instances
+        )
+        if told.get("exitCode", 0) != 0 and not there:
+            yield f"{instance.name} has begun before {init['name']} succeeded"
