@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: demo test lint e2e lock controlplane clean
+.PHONY: demo test lint e2e bench lock controlplane clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/kraftlet-trio demo $(ARGS)
@@ -26,6 +26,10 @@ controlplane:
 
 e2e: $(VENV)/.dev controlplane
 	$(BIN)/pytest tests/e2e $(ARGS)
+
+# How many Pods: make bench ARGS=1000
+bench: $(VENV)/.dev controlplane
+	$(BIN)/python -m tests.benchmarks.pods $(ARGS)
 
 # Resolves anew within the bounds of pyproject.toml; the later locks follow the earlier ones.
 COMPILE := CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --upgrade --generate-hashes \

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -79,13 +79,15 @@ def tags(instance: dict[str, Any]) -> dict[str, str]:
 
 
 @contextmanager
-def running_cloud(folder: Path) -> Iterator[Cloud]:
+def running_cloud(folder: Path, *, quotas: Sequence[str] = ()) -> Iterator[Cloud]:
+    """*quotas* as the simulator takes them: ``instances=1000``."""
     process = Process.start(
         "cloud",
         [
             str(KRAFTLET_TRIO),
             *("simulate", "cloud", "--listen", "127.0.0.1:0"),
             *("--token", TOKEN, "--images", str(IMAGES)),
+            *(f"--quota={quota}" for quota in quotas),
         ],
         log=folder / "cloud.log",
     )

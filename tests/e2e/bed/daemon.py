@@ -19,6 +19,7 @@ class Daemon:
     cloud_url: str
     kubeconfig: Path
     folder: Path
+    log_level: str = "debug"
     _process: Process | None = None
 
     @property
@@ -43,7 +44,7 @@ class Daemon:
                 "KRAFTLET_NAMESPACE": "kraftlet",
                 "KRAFTLET_UKC_DEFAULT_METRO": self.cloud_url,
                 "KRAFTLET_UKC_TOKEN_FILE": str(token),
-                "KRAFTLET_LOG_LEVEL": "debug",
+                "KRAFTLET_LOG_LEVEL": self.log_level,
             },
         )
 
@@ -61,6 +62,11 @@ class Daemon:
             log.seek(since_bytes)
             lines = log.read().decode(errors="replace").splitlines()
         return [line for line in lines if "Traceback" in line or '"level": "error"' in line]
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
 
     def kill(self) -> None:
         """SIGKILL: it gets no chance to tidy up."""
