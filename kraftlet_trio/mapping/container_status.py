@@ -53,7 +53,7 @@ class Held:
     back_off_seconds: float | None = None
     """How long the present back-off is, while it holds the container back."""
     restarted: bool = False
-    """Started again by the daemon since its end was last put into a status."""
+    """Started again by the daemon since the status that was last reported."""
 
 
 def container_status_of(status: PodStatus, name: str) -> ContainerStatus | None:
@@ -72,6 +72,14 @@ def last_end(status: ContainerStatus | None) -> ContainerStateTerminated | None:
     if status is None or status.state.running:
         return None
     return status.state.terminated or status.last_state.terminated
+
+
+RunsTold = tuple[int, ContainerStateTerminated | None]
+
+
+def runs_told(status: ContainerStatus | None) -> RunsTold:
+    """How far *status* tells of the container's runs: another value once it tells of more."""
+    return (status.restart_count if status else 0, last_end(status))
 
 
 def reported_end(

@@ -20,7 +20,6 @@ from kraftlet_trio.kubernetes.client import PatchKind
 from kraftlet_trio.kubernetes.errors import KubernetesError, KubernetesUnavailable, NotFound
 from kraftlet_trio.kubernetes.objects import PodStatus, PodUID
 from kraftlet_trio.kubernetes.resources import PODS
-from kraftlet_trio.mapping.container_state import Ended, Running, container_run
 from kraftlet_trio.mapping.container_status import Trouble
 from kraftlet_trio.mapping.pod_status import pod_status
 from kraftlet_trio.mapping.problems import ConfigurationProblem, ConfigurationWarning
@@ -158,13 +157,12 @@ class PodActor:
             await self._bell.wait()
 
     async def _round(self, observed: Observed, status: PodStatus | None, plan: Plan) -> None:
-        ran_again = self._memory.restarted & _with_a_run(observed)
         async with trio.open_nursery() as nursery:
             if observed.pod.metadata.deletion_timestamp is None and not observed.vanished:
                 nursery.start_soon(self._cancel_when_deleted, nursery.cancel_scope)
             async with trio.open_nursery() as work:
                 if status is not None:
-                    work.start_soon(self._write_status, observed, status, ran_again)
+                    work.start_soon(self._write_status, observed, status)
                 for step in plan.steps:
                     work.start_soon(self._perform, step)
             nursery.cancel_scope.cancel()
@@ -222,9 +220,7 @@ class PodActor:
         container = getattr(step, "container", "")
         self._steps.tell(PodEvent("Warning", reason, message, container))
 
-    async def _write_status(
-        self, observed: Observed, status: PodStatus, ran_again: set[str]
-    ) -> None:
+    async def _write_status(self, observed: Observed, status: PodStatus) -> None:
         metadata = observed.pod.metadata
         before = self._memory.reported or observed.pod.status
         try:
@@ -239,11 +235,11 @@ class PodActor:
         except NotFound:
             self._memory.reported = status  # nobody is left to read it
         except KubernetesError as error:
+            self._memory.reported = None  # for all we know; the API server's copy will tell
             self._fail(_STATUS, Trouble("", ""), error)
         else:
             self._memory.failures.pop(_STATUS, None)
             self._memory.reported = status
-            self._memory.restarted -= ran_again
             self._written_at_version = (
                 metadata.resource_version
                 if written.metadata.resource_version != metadata.resource_version
@@ -251,13 +247,3 @@ class PodActor:
             )
             for event in transition_events(observed.pod, before, status):
                 self._steps.tell(event)
-
-
-def _with_a_run(observed: Observed) -> set[str]:
-    """Containers whose instance shows the run that its last start began, or its end."""
-    now = utc_now()
-    return {
-        name
-        for name, instance in observed.instances.items()
-        if isinstance(container_run(instance, now, deleting=True), Running | Ended)
-    }

@@ -33,6 +33,7 @@ from kraftlet_trio.mapping.container_status import (
     container_status_of,
     last_end,
     reported_end,
+    runs_told,
 )
 from kraftlet_trio.mapping.pod_status import FAILED, SUCCEEDED, is_over, is_sidecar, restartable
 from kraftlet_trio.pods.back_off import due_after_end, due_after_failed_pull, init_retry_seconds
@@ -99,13 +100,18 @@ class _Draft:
     def wake(self, moment: datetime) -> None:
         self.wake_at = moment if self.wake_at is None else min(self.wake_at, moment)
 
+    def has_restarted(self, container: Container) -> bool:
+        """Whether it was started again, and that is not reported yet."""
+        told = runs_told(container_status_of(self.reported, container.name))
+        return self.memory.restarted.get(container.name) == told
+
     def plan(self, *, stopped_for_good: bool = False) -> Plan:
         for container in (
             *self.observed.pod.spec.init_containers,
             *self.observed.pod.spec.containers,
         ):
             held = self.held.get(container.name, Held())
-            if container.name in self.memory.restarted:
+            if self.has_restarted(container):
                 held = attrs.evolve(held, restarted=True)
             self.held[container.name] = held
         return Plan(
@@ -215,7 +221,7 @@ def _is_misplaced(draft: _Draft, container: Container, instance: Instance) -> bo
 
 def _tend_ended(draft: _Draft, container: Container, instance: Instance, end: Ended) -> bool:
     status = container_status_of(draft.reported, container.name) or ContainerStatus(name="")
-    reported = reported_end(status, instance, restarted=container.name in draft.memory.restarted)
+    reported = reported_end(status, instance, restarted=draft.has_restarted(container))
     # What was reported stands, also where the platform has found a reason for the stop since.
     exit_code = reported.exit_code if reported else end.exit_code
     if not restartable(draft.observed.pod, container, exit_code):

@@ -9,7 +9,7 @@ import attrs
 
 from kraftlet_trio.cloud.objects import Instance
 from kraftlet_trio.kubernetes.objects import Pod, PodStatus
-from kraftlet_trio.mapping.container_status import Held, Trouble
+from kraftlet_trio.mapping.container_status import Held, RunsTold, Trouble
 
 
 @attrs.frozen
@@ -155,8 +155,8 @@ class Memory:
     """By step key."""
     back_offs: dict[str, BackOff] = attrs.field(factory=dict)
     """By container name."""
-    restarted: set[str] = attrs.field(factory=set)
-    """Containers started again since their end was last reported."""
+    restarted: dict[str, RunsTold] = attrs.field(factory=dict)
+    """By container name: what was reported of its runs when it was last started again."""
     stop_asked: set[str] = attrs.field(factory=set)
     """Instances (uuids) told to stop."""
     stopping_since: datetime | None = None

@@ -20,6 +20,7 @@ from kraftlet_trio.kubernetes.errors import Conflict, NotFound
 from kraftlet_trio.kubernetes.objects import ConfigMap, Container, ObjectReference, Pod, Secret
 from kraftlet_trio.kubernetes.resources import CONFIG_MAPS, PODS, SECRETS
 from kraftlet_trio.mapping.annotations import SERVICE_GROUPS
+from kraftlet_trio.mapping.container_status import container_status_of, runs_told
 from kraftlet_trio.mapping.environment import Environment, references, resolve
 from kraftlet_trio.mapping.instances import instance_request
 from kraftlet_trio.mapping.names import pod_uid_of
@@ -206,7 +207,8 @@ class PodSteps:
         if instance is None:
             return
         if restart:
-            self.memory.restarted.add(name)
+            reported = self.memory.reported or self._pod.status
+            self.memory.restarted[name] = runs_told(container_status_of(reported, name))
             self.memory.back_offs[name] = bumped(
                 self.memory.back_offs.get(name), instance.stopped_at, utc_now()
             )

@@ -5,7 +5,7 @@ import pytest
 
 from kraftlet_trio.cloud import objects as cloud
 from kraftlet_trio.kubernetes.objects import PodStatus
-from kraftlet_trio.mapping.container_status import Held, Trouble
+from kraftlet_trio.mapping.container_status import Held, Trouble, runs_told
 from kraftlet_trio.mapping.pod_status import pod_status
 from kraftlet_trio.pods.lifecycle import next_steps
 from kraftlet_trio.pods.plan import (
@@ -362,10 +362,14 @@ def test_an_end_is_reported_before_the_next_run_begins():
 
 def test_an_end_within_the_second_of_the_one_before_is_reported_too():
     pod = a_pod(status=a_status(terminated(exit_code=1)))
-    memory = Memory(restarted={"app"})
+    memory = Memory(restarted={"app": runs_told(terminated(exit_code=1))})
     plan = plan_for(pod, an_exited_instance(exit_code=1), memory=memory)
     assert plan.steps == ()
     assert plan.held["app"].restarted
+    memory.reported = a_status(terminated(exit_code=1, restart_count=1))
+    plan = plan_for(pod, an_exited_instance(exit_code=1), memory=memory)
+    assert plan.steps == (start(restart=True),)
+    assert not plan.held["app"].restarted
 
 
 @pytest.mark.parametrize(
