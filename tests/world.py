@@ -249,8 +249,8 @@ class World:
     async def eventually(self, condition: Callable[[], Any], *, seconds: float = 60.0) -> Any:
         """Wait until *condition* is true, and return what it said."""
         with trio.move_on_after(seconds):
-            while not (said := condition()):
-                await trio.sleep(0.1)  # noqa: ASYNC110 (it is about the state of the world)
+            while not (said := condition()):  # noqa: ASYNC110 (nothing rings when the world changes)
+                await trio.sleep(0.1)
             return said
         raise AssertionError(f"not within {seconds} s: {condition}\n{self.describe()}")
 

@@ -47,6 +47,7 @@ async def the_story(world: World) -> None:
     world.scale("web", 1)
     await world.eventually(lambda: world.are_ready(2), seconds=120)
     check_cloud(world, replicas=1)
+    await trio.sleep(30)  # a successor has to wait until its predecessor's lease lapses
     await world.check_quiet(seconds=60)
     world.delete(DEPLOYMENT, SERVICE, DATABASE, DATABASE_SERVICE, CLAIM)
     await world.eventually(world.is_empty, seconds=120)
