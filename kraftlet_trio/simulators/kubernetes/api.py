@@ -15,6 +15,7 @@ from kraftlet_trio.kubernetes.serialization import timestamp
 from kraftlet_trio.simulators.kubernetes import errors, patches
 from kraftlet_trio.simulators.kubernetes.deletion import DeleteOptions
 from kraftlet_trio.simulators.kubernetes.identities import Identities
+from kraftlet_trio.simulators.kubernetes.metadata import check_name
 from kraftlet_trio.simulators.kubernetes.registry import Deletion, Registry, Subresource
 from kraftlet_trio.simulators.kubernetes.representations import Representation
 from kraftlet_trio.simulators.kubernetes.resources import (
@@ -149,6 +150,7 @@ class Exchange:
 
     def _replace(self, subresource: Subresource) -> Response:
         body, target = self._body(), self.target
+        check_name(body, target.name)
         exists = self.registry.storage.get(self.resource, target.namespace, target.name)
         if not exists and self.resource.put_creates and not subresource:
             return self._create()
@@ -168,7 +170,19 @@ class Exchange:
                 self.resource, value, namespace=self.target.namespace, dry_run=self.dry_run
             )
             return self._one(stored, 201)
-        return self._update(change, subresource)
+        return self._update(lambda value: self._same_uid(value, change), subresource)
+
+    def _same_uid(self, value: Json, change: patches.Change) -> Json:
+        """Where a PUT for a namesake conflicts, a patch is invalid. Source: the real server."""
+        uid = value["metadata"]["uid"]
+        patched = change(value)
+        metadata = patched.get("metadata")
+        given = metadata.get("uid") if isinstance(metadata, dict) else None
+        if given not in (None, uid):
+            message = f'Invalid value: "{given}": field is immutable'
+            cause = errors.Cause(field="metadata.uid", message=message)
+            raise errors.invalid(self.resource, self.target.name, cause)
+        return patched
 
     def _update(self, change: patches.Change, subresource: Subresource) -> Response:
         stored = self.registry.update(
@@ -189,8 +203,7 @@ class Exchange:
             self._delete_options(self._optional_body()),
             dry_run=self.dry_run,
         )
-        # The kind whose deletion is gracious answers with the object, also at its end.
-        if deletion.gone and self.resource is not PODS:
+        if deletion.gone and not self.resource.returns_deleted:
             return json_response(_deleted(deletion))
         return self._one(deletion.stored)
 

@@ -70,9 +70,10 @@ def decide_deletion(
     if "deletionTimestamp" not in metadata:
         metadata["deletionTimestamp"] = timestamp(now)
         _count_generation(metadata)
-    metadata["deletionGracePeriodSeconds"] = 0
     if resource is NAMESPACES:
         value["status"] = {**value.get("status", {}), "phase": "Terminating"}
+    else:
+        metadata["deletionGracePeriodSeconds"] = 0
     return Outcome(value, gone=False)
 
 

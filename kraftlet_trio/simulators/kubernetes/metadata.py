@@ -46,13 +46,17 @@ def new_uid() -> str:
     return str(uuid.UUID(int=random.getrandbits(128), version=4))
 
 
-def without_nulls(value: Any) -> Any:
-    """JSON as Go keeps it after decoding, where null means absent."""
+def as_go_keeps_it(value: Any) -> Any:
+    """A copy of JSON after a pass through Go's structs, where null and empty lists are absent."""
     match value:
         case dict():
-            return {key: without_nulls(part) for key, part in value.items() if part is not None}
+            return {
+                key: as_go_keeps_it(part)
+                for key, part in value.items()
+                if part is not None and part != []
+            }
         case list():
-            return [without_nulls(part) for part in value]
+            return [as_go_keeps_it(part) for part in value]
         case _:
             return value
 
@@ -84,6 +88,16 @@ def check_namespace(resource: Resource, value: Json, namespace: str) -> None:
     if resource.namespaced and value["metadata"].get("namespace", namespace) != namespace:
         raise bad_request(
             "the namespace of the provided object does not match the namespace sent on the request"
+        )
+
+
+def check_name(value: Json, name: str) -> None:
+    """Raises ``ApiError`` (400) when the object says another name than the URL."""
+    metadata = value.get("metadata")
+    given = metadata.get("name") if isinstance(metadata, dict) else None
+    if given not in (None, "", name):
+        raise bad_request(
+            f"the name of the object ({given}) does not match the name on the URL ({name})"
         )
 
 
@@ -146,11 +160,7 @@ def carry_over(resource: Resource, old: Json, new: Json) -> None:
     """
     was, metadata = old["metadata"], new["metadata"]
     name = was["name"]
-    if metadata.get("name", name) != name:
-        raise bad_request(
-            f"the name of the object ({metadata['name']}) does not match the name on the URL "
-            f"({name})"
-        )
+    check_name(new, name)
     if metadata.get("uid") not in (None, "", was["uid"]):
         raise conflict(
             resource,
@@ -171,7 +181,7 @@ def carry_over(resource: Resource, old: Json, new: Json) -> None:
     if added and "deletionTimestamp" in was:
         message = (
             "Forbidden: no new finalizers can be added if the object is being deleted, "
-            f"found new finalizers {sorted(added)}"
+            f"found new finalizers {', '.join(sorted(added))}"
         )
         raise invalid(
             resource,

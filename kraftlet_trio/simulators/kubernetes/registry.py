@@ -19,11 +19,11 @@ from kraftlet_trio.simulators.kubernetes.errors import Cause
 from kraftlet_trio.simulators.kubernetes.kinds import rules_of
 from kraftlet_trio.simulators.kubernetes.kinds.pod_admission import ROOT_CERTIFICATE_CONFIG_MAP
 from kraftlet_trio.simulators.kubernetes.metadata import (
+    as_go_keeps_it,
     carry_over,
     check_namespace,
     check_type,
     stamp_new,
-    without_nulls,
 )
 from kraftlet_trio.simulators.kubernetes.resources import (
     CONFIG_MAPS,
@@ -64,7 +64,7 @@ class Registry:
     ) -> Stored:
         """Store a copy of *value*, completed."""
         check_type(resource, value)
-        value = {"apiVersion": resource.api_version, "kind": resource.kind, **without_nulls(value)}
+        value = {"apiVersion": resource.api_version, "kind": resource.kind, **as_go_keeps_it(value)}
         value.setdefault("metadata", {})
         check_namespace(resource, value, namespace)
         stamp_new(
@@ -107,7 +107,7 @@ class Registry:
         old = self.get(resource, namespace, name)
         new = change(old.thawed())
         check_type(resource, new)
-        new = {**without_nulls(new), "apiVersion": resource.api_version, "kind": resource.kind}
+        new = {**as_go_keeps_it(new), "apiVersion": resource.api_version, "kind": resource.kind}
         new.setdefault("metadata", {})
         check_namespace(resource, new, namespace)
         carry_over(resource, old.value, new)
@@ -115,7 +115,8 @@ class Registry:
         if dry_run:
             return Stored(resource, new, old.version)
         if is_due(resource, new):
-            return self.storage.remove(old)
+            gone = self.storage.remove(old)
+            return Stored(resource, new, gone.version)
         return old if new == old.value else self.storage.put(resource, new)
 
     def delete(
@@ -129,13 +130,6 @@ class Registry:
     ) -> Deletion:
         stored = self.get(resource, namespace, name)
         _check_preconditions(stored, options)
-        if resource is NAMESPACES and stored.deleting and stored.value["spec"].get("finalizers"):
-            raise errors.conflict(
-                resource,
-                name,
-                "The system is ensuring all content is removed from this namespace.  "
-                "Upon completion, this namespace will automatically be purged by the system.",
-            )
         outcome = decide_deletion(resource, stored.thawed(), options, utc_now())
         if dry_run:
             return Deletion(stored, outcome.gone)

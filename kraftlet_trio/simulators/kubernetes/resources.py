@@ -25,6 +25,8 @@ class Resource:
     has_scale: bool = False
     counts_generations: bool = False
     """``metadata.generation`` starts at 1 and grows with each change of the spec."""
+    returns_deleted: bool = False
+    """A DELETE answers with the object also when it is gone, instead of a ``Status``."""
     put_creates: bool = False
     """A PUT of an object that does not exist creates it."""
     put_needs_version: bool = False
@@ -50,6 +52,7 @@ PODS = Resource(
     categories=("all",),
     has_status=True,
     counts_generations=True,
+    returns_deleted=True,
 )
 SERVICES = Resource(
     kind="Service",
@@ -57,6 +60,7 @@ SERVICES = Resource(
     short_names=("svc",),
     categories=("all",),
     has_status=True,
+    returns_deleted=True,
 )
 NODES = Resource(
     kind="Node", plural="nodes", namespaced=False, short_names=("no",), has_status=True
@@ -71,12 +75,15 @@ NAMESPACES = Resource(
 CONFIG_MAPS = Resource(kind="ConfigMap", plural="configmaps", short_names=("cm",))
 SECRETS = Resource(kind="Secret", plural="secrets")
 EVENTS = Resource(kind="Event", plural="events", short_names=("ev",), put_creates=True)
-SERVICE_ACCOUNTS = Resource(kind="ServiceAccount", plural="serviceaccounts", short_names=("sa",))
+SERVICE_ACCOUNTS = Resource(
+    kind="ServiceAccount", plural="serviceaccounts", short_names=("sa",), returns_deleted=True
+)
 PERSISTENT_VOLUME_CLAIMS = Resource(
     kind="PersistentVolumeClaim",
     plural="persistentvolumeclaims",
     short_names=("pvc",),
     has_status=True,
+    returns_deleted=True,
 )
 PERSISTENT_VOLUMES = Resource(
     kind="PersistentVolume",
@@ -84,6 +91,7 @@ PERSISTENT_VOLUMES = Resource(
     namespaced=False,
     short_names=("pv",),
     has_status=True,
+    returns_deleted=True,
 )
 DEPLOYMENTS = Resource(
     kind="Deployment",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from kraftlet_trio.simulators.kubernetes.errors import bad_request
+from kraftlet_trio.simulators.kubernetes.errors import ApiError, bad_request
 from kraftlet_trio.simulators.kubernetes.merge_keys import Shape, shape_of
 from kraftlet_trio.simulators.kubernetes.resources import Json, Resource
 
@@ -19,14 +19,15 @@ _ORDER = "$setElementOrder/"
 
 
 def strategic_merge(resource: Resource, value: Json, patch: Json) -> Json:
-    """Raises ``ApiError`` (400) for a list element without its merge key or a wrong directive."""
+    """Raises ``ApiError`` for a list element without its merge key or a wrong directive."""
     return _merge_objects(value, patch, shape_of(resource.kind))
 
 
 def _merge_objects(value: Json, patch: Json, shape: Shape) -> Json:
     match patch.get(_DIRECTIVE):
         case "replace":
-            return {key: part for key, part in patch.items() if key != _DIRECTIVE}
+            replaced: Json = _without_directives(patch)
+            return replaced
         case "delete":
             return {}
         case None | "merge":
@@ -36,10 +37,6 @@ def _merge_objects(value: Json, patch: Json, shape: Shape) -> Json:
     merged = dict(value)
     if _RETAIN in patch:
         merged = {key: part for key, part in merged.items() if key in patch[_RETAIN]}
-    for key, part in patch.items():
-        if key.startswith(_DELETE_PRIMITIVES):
-            name = key.removeprefix(_DELETE_PRIMITIVES)
-            merged[name] = [element for element in merged.get(name, []) if element not in part]
     for key, part in patch.items():
         if key.startswith("$"):
             continue
@@ -53,6 +50,10 @@ def _merge_objects(value: Json, patch: Json, shape: Shape) -> Json:
         # Alone, without elements to merge, the directive sorts what is there.
         if name != key and name not in patch and name in merged:
             merged[name] = _merge_field(merged[name], [], name, shape, order)
+    for key, part in patch.items():
+        if key.startswith(_DELETE_PRIMITIVES):
+            name = key.removeprefix(_DELETE_PRIMITIVES)
+            merged[name] = [element for element in merged.get(name, []) if element not in part]
     return merged
 
 
@@ -66,7 +67,7 @@ def _merge_field(value: Any, part: Any, key: str, shape: Shape, order: list[Any]
         case list() if key in shape.sets:
             old = value if isinstance(value, list) else []
             union = old + [element for element in part if element not in old]
-            return union if order is None else _ordered(union, old, order, _itself)
+            return _ordered(_ordered(union, old, part, _itself), old, order or (), _itself)
         case _:
             return part
 
@@ -75,11 +76,12 @@ def _merge_lists(
     old: list[Json], patches: list[Json], key: str, shape: Shape, order: list[Json] | None
 ) -> list[Json]:
     if any(patch.get(_DIRECTIVE) == "replace" for patch in patches):
-        return [patch for patch in patches if _DIRECTIVE not in patch]
+        return [_without_directives(patch) for patch in patches if _DIRECTIVE not in patch]
     merged = list(old)
     for patch in patches:
         if key not in patch:
-            raise bad_request(f"map: {patch} does not contain declared merge key: {key}")
+            # Not the client's fault in the eyes of the real server, which answers 500.
+            raise ApiError(500, "", f"map: {patch} does not contain declared merge key: {key}")
         at = next((i for i, element in enumerate(merged) if element.get(key) == patch[key]), None)
         if patch.get(_DIRECTIVE) == "delete":
             merged = [element for element in merged if element.get(key) != patch[key]]
@@ -87,13 +89,28 @@ def _merge_lists(
             merged.append(_merge_objects({}, patch, shape))
         else:
             merged[at] = _merge_objects(merged[at], patch, shape)
-    if order is None:
-        return merged
 
     def identity(element: Json) -> Any:
         return element.get(key)
 
-    return _ordered(merged, old, [identity(element) for element in order], identity)
+    # The patch's own order counts, and where it says one explicitly, that.
+    merged = _ordered(merged, old, [identity(element) for element in patches], identity)
+    return _ordered(merged, old, [identity(element) for element in order or ()], identity)
+
+
+def _without_directives(value: Any) -> Any:
+    """What replaces is not merged, so directives inside of it are fields nobody knows."""
+    match value:
+        case dict():
+            return {
+                key: _without_directives(part)
+                for key, part in value.items()
+                if not key.startswith("$")
+            }
+        case list():
+            return [_without_directives(part) for part in value]
+        case _:
+            return value
 
 
 def _itself(element: Any) -> Any:

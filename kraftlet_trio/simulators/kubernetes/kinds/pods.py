@@ -108,14 +108,15 @@ def _frozen_part(spec: Json) -> Json:
 def _update_status(old: Json, new: Json) -> None:
     status: Json = new.setdefault("status", {})
     was: Json = old["status"]
+    new["metadata"].pop("ownerReferences", None)
     if owners := old["metadata"].get("ownerReferences"):
         new["metadata"]["ownerReferences"] = owners
     faults = []
     if status.setdefault("qosClass", was["qosClass"]) != was["qosClass"]:
         faults.append(unacceptable("status.qosClass", status["qosClass"], "field is immutable"))
+    _agree_on_address(status)
     for single, plural in (("podIP", "podIPs"), ("hostIP", "hostIPs")):
-        _agree_on_address(status, was, single, plural)
-        faults += _address_faults(status, plural)
+        faults += _address_faults(status, single, plural)
     policy = new["spec"]["restartPolicy"]
     for field, containers in (
         ("containerStatuses", "containers"),
@@ -130,23 +131,27 @@ def _update_status(old: Json, new: Json) -> None:
         raise invalid(PODS, new["metadata"]["name"], *faults)
 
 
-def _agree_on_address(status: Json, was: Json, single: str, plural: str) -> None:
-    """Whoever writes only one of the fields, or changes only one, means both."""
-    one, several = status.get(single, ""), status.get(plural, [])
-    if one and (not several or (several == was.get(plural) and several[0]["ip"] != one)):
-        status[plural] = [{"ip": one}]
+def _agree_on_address(status: Json) -> None:
+    """The older field decides, where both are there and differ. Source: the v1 conversions."""
+    one, several = status.get("podIP", ""), status.get("podIPs", [])
+    if one and (not several or several[0].get("ip") != one):
+        status["podIPs"] = [{"ip": one}]
     elif several:
-        status[single] = several[0]["ip"]
+        status["podIP"] = several[0].get("ip", "")
 
 
-def _address_faults(status: Json, plural: str) -> list[Cause]:
+def _address_faults(status: Json, single: str, plural: str) -> list[Cause]:
     faults = []
-    for index, entry in enumerate(status.get(plural, ())):
+    addresses = [entry.get("ip", "") for entry in status.get(plural, ())]
+    if addresses and addresses[0] != status.get(single):
+        why = f"must be equal to `{single}`"
+        faults.append(unacceptable(f"status.{plural}[0].ip", addresses[0], why))
+    for index, address in enumerate(addresses):
         try:
-            ip_address(entry.get("ip", ""))
+            ip_address(address)
         except ValueError:
             why = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
-            faults.append(unacceptable(f"status.{plural}[{index}]", entry.get("ip", ""), why))
+            faults.append(unacceptable(f"status.{plural}[{index}]", address, why))
     return faults
 
 
@@ -163,12 +168,6 @@ def _transition_faults(
         if now and ended and final and "terminated" not in now.get("state", {}):
             why = "may not be transitioned to non-terminated state"
             faults.append(fixed(f"status.{field}[{index}].state", why))
-    for index, status in enumerate(new):
-        if status.get("restartCount", 0) < 0:
-            why = "must be greater than or equal to 0"
-            faults.append(
-                unacceptable(f"status.{field}[{index}].restartCount", status["restartCount"], why)
-            )
     return faults
 
 

