@@ -297,6 +297,9 @@ class PersistentVolumeClaimSpec:
     volume_mode: str = ""
     volume_name: str = ""
     resources: ClaimResources = ClaimResources()
+    selector: Mapping[str, Any] | None = None
+    data_source: Mapping[str, Any] | None = None
+    data_source_ref: Mapping[str, Any] | None = None
 
 
 @attrs.frozen(kw_only=True)

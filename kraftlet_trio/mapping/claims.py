@@ -60,6 +60,17 @@ def volume_request(
             "ProvisioningFailed",
             'volume mode "Block" is not to be had from Unikraft Cloud; ask for "Filesystem"',
         )
+    if spec.data_source or spec.data_source_ref:
+        # An empty volume in place of a copy would look like lost data.
+        raise ConfigurationProblem(
+            "ProvisioningFailed",
+            "a dataSource cannot be copied into a volume of Unikraft Cloud; leave it out",
+        )
+    if spec.selector:
+        raise ConfigurationProblem(
+            "ProvisioningFailed",
+            "a selector cannot choose among volumes of Unikraft Cloud; leave it out",
+        )
     try:
         size_mb = volume_mib(spec.resources.requests.get("storage", ""))
     except QuantityError as error:
