@@ -16,6 +16,7 @@ from kraftlet_trio.simulators.cloud.audit_endpoint import subscribe_to_audit
 from kraftlet_trio.simulators.cloud.calls import Call, Cloud, Query
 from kraftlet_trio.simulators.cloud.envelope import refusal
 from kraftlet_trio.simulators.cloud.errors import BadRequest
+from kraftlet_trio.simulators.cloud.gateway_endpoints import read_authority, read_gateways
 
 Endpoint = Callable[[Cloud, Call], Awaitable[Response]]
 
@@ -31,6 +32,8 @@ class Route:
 def _routes() -> list[Route]:
     """Routes in order of precedence: literal words go before UUIDs."""
     routes = [
+        Route("/simulator/v1/gateways", {"GET": read_gateways}),
+        Route("/simulator/v1/ca.pem", {"GET": read_authority}),
         Route("/v1/audit", {"GET": subscribe_to_audit}),
         Route("/v1/healthz", {"GET": read_health}),
         Route("/v1/images", {"GET": read_images}),

@@ -18,6 +18,7 @@ from kraftlet_trio.simulators.cloud.account import Account
 from kraftlet_trio.simulators.cloud.audit import Audit
 from kraftlet_trio.simulators.cloud.envelope import Outcome, failure, success
 from kraftlet_trio.simulators.cloud.errors import BadRequest, ErrorCode, ItemError
+from kraftlet_trio.simulators.cloud.gateway import Gateway
 from kraftlet_trio.simulators.cloud.identifiers import Identifier, read_identifier
 from kraftlet_trio.simulators.cloud.images import ImageCatalogue
 from kraftlet_trio.simulators.cloud.lifecycle import Lifecycle
@@ -41,6 +42,8 @@ class Cloud:
     images: ImageCatalogue
     runtime: Runtime
     lifecycle: Lifecycle
+    gateway: Gateway | None
+    """None where service groups do not listen."""
     settings: CloudSettings
 
 

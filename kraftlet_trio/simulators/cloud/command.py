@@ -20,7 +20,7 @@ from kraftlet_trio.simulators.cloud.images import CatalogueError, ImageCatalogue
 from kraftlet_trio.simulators.cloud.runtime import Runtime
 from kraftlet_trio.simulators.cloud.runtime_process import ProcessRuntime
 from kraftlet_trio.simulators.cloud.runtime_virtual import VirtualRuntime
-from kraftlet_trio.simulators.cloud.settings import EXAMPLE_HARD_QUOTAS
+from kraftlet_trio.simulators.cloud.settings import EXAMPLE_HARD_QUOTAS, CloudSettings
 from kraftlet_trio.simulators.cloud.simulator import CloudSimulator
 
 log = structlog.get_logger()
@@ -70,6 +70,7 @@ def cloud(
         quotas=_hard_quotas(quotas),
         images=_catalogue(images),
         runtime=chosen,
+        settings=CloudSettings(serve_groups=True),
     )
     configure_logs("info", json=not sys.stderr.isatty())
     trio.run(_serve_until_signalled, simulator, host.strip("[]"), int(port))

@@ -106,7 +106,8 @@ async def stop_instances(cloud: Cloud, call: Call) -> Response:
                 cloud.lifecycle.force_stop(instance)
             else:
                 grace_seconds = drain_seconds(stop.drain_timeout_ms, cloud.settings)
-                cloud.lifecycle.stop(instance, grace_seconds=grace_seconds)
+                drains = bool(stop.drain_timeout_ms)
+                cloud.lifecycle.stop(instance, grace_seconds=grace_seconds, drains=drains)
         return success(**instance_view.identity(instance), previous_state=previous)
 
     outcomes = await perform_each(call, call.items(), read, act)
@@ -124,7 +125,7 @@ async def suspend_instances(cloud: Cloud, call: Call) -> Response:
         instance = cloud.account.instances.find(target)
         previous = instance.state
         grace_seconds = drain_seconds(drain_ms, cloud.settings)
-        cloud.lifecycle.suspend(instance, grace_seconds=grace_seconds)
+        cloud.lifecycle.suspend(instance, grace_seconds=grace_seconds, drains=bool(drain_ms))
         return success(**instance_view.identity(instance), previous_state=previous)
 
     outcomes = await perform_each(call, call.items(), read, act)

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-import attrs
+import structlog
 import trio
 
 from kraftlet_trio.clock import utc_now
-from kraftlet_trio.cloud.objects import RUNNING, STANDBY, STARTING, STOPPED, STOPPING
+from kraftlet_trio.cloud.objects import DRAINING, RUNNING, STANDBY, STARTING, STOPPED, STOPPING
 from kraftlet_trio.simulators.cloud.account import Account
 from kraftlet_trio.simulators.cloud.actions import Action
 from kraftlet_trio.simulators.cloud.audit import Audit
 from kraftlet_trio.simulators.cloud.errors import ErrorCode, ItemError
 from kraftlet_trio.simulators.cloud.images import ImageCatalogue, ImageEntry
 from kraftlet_trio.simulators.cloud.instance_updates import apply_queued_updates
+from kraftlet_trio.simulators.cloud.life import Life
 from kraftlet_trio.simulators.cloud.records import Instance, Restart
 from kraftlet_trio.simulators.cloud.restarts import restart_delay_seconds, restarts
-from kraftlet_trio.simulators.cloud.runtime import Ending, Guest, Killed, Mount, Runtime
+from kraftlet_trio.simulators.cloud.runtime import Ending, Exited, Guest, Killed, Mount, Runtime
 from kraftlet_trio.simulators.cloud.settings import CloudSettings
 from kraftlet_trio.simulators.cloud.stops import (
     BY_IDLING,
@@ -28,27 +29,11 @@ from kraftlet_trio.simulators.cloud.stops import (
     IMAGE_NOT_AVAILABLE,
     START_REFUSED,
     Stop,
+    stop_into_standby,
     stop_of,
 )
 
-
-@attrs.define(eq=False)
-class _Life:
-    """What can be done to an instance's task from outside."""
-
-    predecessor: trio.Event | None
-    """Set once the instance's former task has cleaned up."""
-    stop: trio.Event = attrs.field(factory=trio.Event)
-    goal: str = STOPPED
-    """Where a stop leads to: stopped or standby."""
-    initiator: int = BY_USER
-    """Who asked for the stop, as bits of the stop reason."""
-    boot: trio.CancelScope = attrs.field(factory=trio.CancelScope)
-    """Pulling and booting, which a stop ends at once."""
-    guest: trio.CancelScope = attrs.field(factory=trio.CancelScope)
-    """The run itself: its cancellation kills the guest."""
-    whole: trio.CancelScope = attrs.field(factory=trio.CancelScope)
-    ended: trio.Event = attrs.field(factory=trio.Event)
+log = structlog.get_logger()
 
 
 class Lifecycle:
@@ -69,7 +54,7 @@ class Lifecycle:
         self._runtime = runtime
         self._settings = settings
         self._nursery = nursery
-        self._lives: dict[str, _Life] = {}
+        self._lives: dict[str, Life] = {}
 
     def start(self, instance: Instance, *, origin: str = "api") -> None:
         """Begin to start it; nothing to do if it is on its way or there already.
@@ -86,11 +71,15 @@ class Lifecycle:
             )
         self._check_can_start(instance, Action("start", origin))
         instance.restart = None
+        instance.woken_at = trio.current_time() if instance.state == STANDBY else None
         self._set_starting(instance)
         former = self._lives.get(instance.uuid)
+        if former is not None and former.frozen:
+            self._nursery.start_soon(self._thaw, instance, former)
+            return
         if former is not None:
             former.whole.cancel()
-        life = _Life(former.ended if former else None)
+        life = Life(former.ended if former else None)
         self._lives[instance.uuid] = life
         self._nursery.start_soon(self._live, instance, life, name=f"instance {instance.name}")
 
@@ -112,17 +101,44 @@ class Lifecycle:
             raise
         instance.action = action
 
-    def stop(self, instance: Instance, *, grace_seconds: float, origin: str = "api") -> None:
-        """Ask it to stop; it is killed after the grace. Ends a sequence of restarts, too."""
-        self._wind_down(instance, STOPPED, BY_USER, grace_seconds, Action("stop", origin))
+    def wake(self, instance: Instance, *, origin: str = "proxy") -> bool:
+        """Start it if it is in standby. False if it neither runs nor is about to, even so."""
+        if instance.state == STANDBY:
+            try:
+                self.start(instance, origin=origin)
+            except ItemError as error:
+                log.warning("cannot wake", instance=instance.name, error=error.message)
+        return instance.state in (STARTING, RUNNING) or instance.is_falling_asleep
 
-    def suspend(self, instance: Instance, *, grace_seconds: float) -> None:
-        """Send it to standby. Raises ``ItemError`` if it does not run."""
+    def stop(
+        self,
+        instance: Instance,
+        *,
+        grace_seconds: float,
+        drains: bool = False,
+        origin: str = "api",
+    ) -> None:
+        """Ask it to stop; it is killed after the grace. Ends a sequence of restarts, too.
+
+        One that *drains* is first given that long for its open connections to close, if it has
+        any. Then the platform's own grace counts.
+        """
+        if drains and instance.state == RUNNING and instance.traffic.nconns:
+            self._drain(instance, STOPPED, BY_USER, grace_seconds, Action("drain", origin))
+        else:
+            self._wind_down(instance, STOPPED, BY_USER, grace_seconds, Action("stop", origin))
+
+    def suspend(self, instance: Instance, *, grace_seconds: float, drains: bool = False) -> None:
+        """Send it to standby. Raises ``ItemError`` if it does not run. For draining, see `stop`."""
         if instance.state not in (RUNNING, STANDBY):
             raise ItemError(
                 ErrorCode.WRONG_STATE, f"Instance '{instance.name}' is {instance.state}"
             )
-        self._wind_down(instance, STANDBY, BY_SUSPENSION, grace_seconds, Action("suspend", "api"))
+        action = Action("suspend", "api")
+        if drains and instance.traffic.nconns:
+            self._drain(instance, STANDBY, BY_SUSPENSION, grace_seconds, action)
+        else:
+            self._wind_down(instance, STANDBY, BY_SUSPENSION, grace_seconds, action)
 
     def force_stop(self, instance: Instance, *, origin: str = "api") -> None:
         """Stop it at once."""
@@ -149,31 +165,76 @@ class Lifecycle:
             if volume.uuid not in self._account.volumes:
                 self._runtime.forget_volume(volume.uuid)
 
+    def _drain(
+        self, instance: Instance, goal: str, initiator: int, seconds: float, action: Action
+    ) -> None:
+        life = self._lives[instance.uuid]
+        life.goal, life.initiator, life.draining = goal, initiator, trio.CancelScope()
+        instance.action = action
+        self._move(instance, DRAINING, Stop(initiator))
+        self._nursery.start_soon(self._wind_down_once_drained, instance, life, seconds)
+
+    async def _wind_down_once_drained(self, instance: Instance, life: Life, seconds: float) -> None:
+        assert life.draining is not None
+        with life.draining, trio.move_on_after(seconds):
+            while instance.traffic.nconns:
+                await instance.traffic.calmed()
+        if instance.state == DRAINING and not life.draining.cancel_called:
+            grace_seconds = self._settings.stop_grace_seconds
+            self._wind_down(instance, life.goal, life.initiator, grace_seconds, instance.action)
+
     def _wind_down(
         self, instance: Instance, goal: str, initiator: int, grace_seconds: float, action: Action
     ) -> None:
         life = self._lives.get(instance.uuid)
         instance.restart = None
-        if instance.state in (STARTING, RUNNING) and life is not None:
+        if instance.state in (STARTING, RUNNING, DRAINING) and life is not None:
             life.goal, life.initiator = goal, initiator
             instance.action = action
             self._move(instance, STOPPING, Stop(initiator))
+            if life.draining is not None:
+                life.draining.cancel()
+            if life.frozen:
+                self._runtime.thaw(instance.uuid)
+                life.frozen = False
+            elif goal == STANDBY and self._freeze(instance):
+                life.frozen = True
+                self._come_to_rest(instance, STANDBY, stop_into_standby(initiator))
+                return
             life.stop.set()
             life.boot.cancel()
             self._nursery.start_soon(self._kill_after, grace_seconds, life)
         elif instance.state == STANDBY and goal == STOPPED:
             instance.action = action
+            if life is not None:
+                life.whole.cancel()
             self._come_to_rest(instance, STOPPED, instance.stop)
         elif instance.state == STOPPED and life is not None:
             life.whole.cancel()  # it was waiting to be restarted
 
-    async def _kill_after(self, seconds: float, life: _Life) -> None:
+    def _freeze(self, instance: Instance) -> bool:
+        """Whether it keeps its memory in standby; what waits for a stop needs another boot."""
+        changes = bool(instance.updates) or any(each.attaching for each in instance.attachments)
+        stateful = bool(instance.scale_to_zero.stateful)
+        return stateful and not changes and self._runtime.freeze(instance.uuid)
+
+    async def _thaw(self, instance: Instance, life: Life) -> None:
+        with trio.move_on_after(self._settings.resume_seconds):
+            await life.ended.wait()
+        if life.frozen and instance.state == STARTING:
+            self._runtime.thaw(instance.uuid)
+            life.frozen = False
+            instance.start_count += 1
+            instance.started_at = utc_now()
+            self._enter(instance, life)
+
+    async def _kill_after(self, seconds: float, life: Life) -> None:
         with trio.move_on_after(seconds):
             await life.ended.wait()
             return
         life.guest.cancel()
 
-    async def _live(self, instance: Instance, life: _Life) -> None:
+    async def _live(self, instance: Instance, life: Life) -> None:
         try:
             if life.predecessor is not None:
                 await life.predecessor.wait()
@@ -192,10 +253,13 @@ class Lifecycle:
                     self._set_starting(instance)
         finally:
             life.ended.set()
+            life.idling.cancel()
+            if life.draining is not None:
+                life.draining.cancel()
             if self._lives.get(instance.uuid) is life:
                 del self._lives[instance.uuid]
 
-    async def _run_once(self, instance: Instance, life: _Life, attempt: int) -> float | None:
+    async def _run_once(self, instance: Instance, life: Life, attempt: int) -> float | None:
         """One run, from starting to rest; seconds until the restart, None if there is none."""
         known = self._images.find(instance.image)
         image = known or ImageEntry()
@@ -221,8 +285,12 @@ class Lifecycle:
             )
         # A guest may end by itself just as it is forced to: then the instance is another life's.
         await trio.lowlevel.checkpoint_if_cancelled()
-        if life.stop.is_set():
-            self._come_to_rest(instance, life.goal, stop_of(ending, life.initiator))
+        life.frozen = False
+        if life.told_to_end:
+            stop = stop_of(ending, life.initiator)
+            if life.goal == STANDBY and not isinstance(ending, Exited):
+                stop = stop_into_standby(life.initiator)
+            self._come_to_rest(instance, life.goal, stop)
             return None
         return self._end_from_inside(instance, ending, attempt)
 
@@ -254,7 +322,7 @@ class Lifecycle:
             log=instance.log,
         )
 
-    def _enter(self, instance: Instance, life: _Life) -> None:
+    def _enter(self, instance: Instance, life: Life) -> None:
         if life.whole.cancel_called:
             return
         instance.booted_at = trio.current_time()
@@ -262,17 +330,33 @@ class Lifecycle:
             instance.boot_seconds = (utc_now() - instance.started_at).total_seconds()
         if instance.state == STARTING:
             self._move(instance, RUNNING, instance.stop)
-            policy = instance.scale_to_zero
-            if self._settings.idle_instances_go_to_standby and policy.policy != "off":
-                cooldown_seconds = (policy.cooldown_time_ms or 0) / 1000
-                self._nursery.start_soon(self._idle, instance, life, cooldown_seconds)
+            instance.traffic.begin_run()
+            if instance.woken_at is not None:
+                instance.traffic.woke(trio.current_time() - instance.woken_at)
+                instance.woken_at = None
+            if self._scales_to_zero(instance):
+                life.idling = trio.CancelScope()
+                self._nursery.start_soon(self._stand_by_when_idle, instance, life.idling)
 
-    async def _idle(self, instance: Instance, life: _Life, cooldown_seconds: float) -> None:
-        run = instance.start_count
-        with trio.move_on_after(cooldown_seconds):
-            await life.ended.wait()
-            return
-        if instance.state == RUNNING and instance.start_count == run:
+    def _scales_to_zero(self, instance: Instance) -> bool:
+        if instance.scale_to_zero.policy == "off":
+            return False
+        if self._settings.serve_groups:
+            return instance.service_group is not None
+        return self._settings.idle_instances_go_to_standby
+
+    async def _stand_by_when_idle(self, instance: Instance, watch: trio.CancelScope) -> None:
+        scaling, traffic = instance.scale_to_zero, instance.traffic
+        cooldown_seconds = (scaling.cooldown_time_ms or 0) / 1000
+        with watch:
+            while True:
+                if traffic.is_busy(scaling.policy):
+                    await traffic.calmed()
+                elif (rest := traffic.heard_at + cooldown_seconds - trio.current_time()) > 0:
+                    await trio.sleep(rest)
+                else:
+                    break
+        if instance.state == RUNNING and not watch.cancel_called:
             grace_seconds = self._settings.stop_grace_seconds
             action = Action("suspend", "scale-to-zero")
             self._wind_down(instance, STANDBY, BY_IDLING, grace_seconds, action)
@@ -308,6 +392,8 @@ class Lifecycle:
     def _come_to_rest(self, instance: Instance, state: str, stop: Stop) -> None:
         if instance.deleted:
             return
+        if (life := self._lives.get(instance.uuid)) is not None:
+            life.idling.cancel()
         if instance.booted_at is not None:
             instance.uptime_seconds += trio.current_time() - instance.booted_at
             instance.booted_at = None

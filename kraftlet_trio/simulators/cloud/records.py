@@ -14,10 +14,12 @@ from kraftlet_trio.cloud.objects import (
     RUNNING,
     STANDBY,
     STARTING,
+    STOP_SCALE_TO_ZERO,
     STOPPING,
     ScaleToZero,
     Service,
 )
+from kraftlet_trio.doorbell import Doorbell
 from kraftlet_trio.simulators.cloud.actions import Action
 from kraftlet_trio.simulators.cloud.errors import ErrorCode, ItemError
 from kraftlet_trio.simulators.cloud.identifiers import Identifier
@@ -25,6 +27,7 @@ from kraftlet_trio.simulators.cloud.images import ImageName
 from kraftlet_trio.simulators.cloud.logs import Log
 from kraftlet_trio.simulators.cloud.operations import Operation
 from kraftlet_trio.simulators.cloud.stops import Stop
+from kraftlet_trio.simulators.cloud.traffic import Traffic
 
 LIVE_STATES = frozenset({STARTING, RUNNING, DRAINING, STOPPING})
 """Those that count against the live quotas (platform reference, instance states)."""
@@ -154,12 +157,15 @@ class Instance:
     restart_count: int = 0
     started_at: datetime | None = None
     stopped_at: datetime | None = None
+    woken_at: float | None = None
+    """On Trio's clock: when it was told to leave standby, until it runs."""
     booted_at: float | None = None
     """On Trio's clock, while it runs."""
     uptime_seconds: float = 0.0
     """Of all finished runs."""
     boot_seconds: float | None = None
     restart: Restart | None = None
+    traffic: Traffic = attrs.field(factory=Traffic)
     updates: list[Update] = attrs.field(factory=list)
     deleted: bool = False
     changed: trio.Event = attrs.field(factory=trio.Event)
@@ -173,6 +179,11 @@ class Instance:
     def holds_mounts(self) -> bool:
         """Standby counts: it keeps its volumes mounted."""
         return self.is_live or self.state == STANDBY
+
+    @property
+    def is_falling_asleep(self) -> bool:
+        """On its way to standby, from where it can be woken."""
+        return self.state == STOPPING and bool((self.stop.reason or 0) & STOP_SCALE_TO_ZERO)
 
     def notify(self) -> None:
         self.changed.set()
@@ -193,6 +204,8 @@ class Collection(Generic[R]):
     def __init__(self, kind: str) -> None:
         self.kind = kind
         """As messages call it."""
+        self.changed = Doorbell()
+        """Rung when a record comes, goes or is :meth:`touch`\ ed."""
         self._by_uuid: dict[str, R] = {}
         self._by_name: dict[str, R] = {}
 
@@ -217,10 +230,16 @@ class Collection(Generic[R]):
     def add(self, record: R) -> None:
         self._by_uuid[record.uuid] = record
         self._by_name[record.name] = record
+        self.changed.ring()
 
     def remove(self, record: R) -> None:
         del self._by_uuid[record.uuid]
         del self._by_name[record.name]
+        self.changed.ring()
+
+    def touch(self) -> None:
+        """One of the records was changed."""
+        self.changed.ring()
 
     def find(self, identifier: Identifier) -> R:
         """Raises ``ItemError``: not found."""

@@ -91,6 +91,15 @@ class Runtime(Protocol):
         goes on waiting for that. When cancelled, leaves nothing of the guest running.
         """
 
+    async def connect(self, uuid: str, address: str, port: int) -> trio.abc.Stream:
+        """To a port of the running instance with that UUID. Raises ``OSError``."""
+
+    def freeze(self, uuid: str) -> bool:
+        """Hold the running guest still, with its memory; False if it cannot be kept so."""
+
+    def thaw(self, uuid: str) -> None:
+        """Let a frozen guest go on."""
+
     def usage(self, uuid: str) -> Usage:
         """Of the instance with that UUID; zeros if it does not run."""
 

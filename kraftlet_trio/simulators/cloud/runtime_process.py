@@ -92,6 +92,22 @@ class ProcessRuntime:
             self._leaders.pop(guest.uuid, None)
             shutil.rmtree(root, ignore_errors=True)
 
+    def freeze(self, uuid: str) -> bool:
+        return self._signal_all(uuid, signal.SIGSTOP)
+
+    def thaw(self, uuid: str) -> None:
+        self._signal_all(uuid, signal.SIGCONT)
+
+    def _signal_all(self, uuid: str, number: signal.Signals) -> bool:
+        leader = self._leaders.get(uuid)
+        if leader is None:
+            return False
+        _signal_group(leader, number)
+        return True
+
+    async def connect(self, _uuid: str, address: str, port: int) -> trio.abc.Stream:
+        return await trio.open_tcp_stream(address, port)
+
     def usage(self, uuid: str) -> Usage:
         leader = self._leaders.get(uuid)
         return Usage() if leader is None else group_usage(leader)

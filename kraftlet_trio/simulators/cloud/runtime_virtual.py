@@ -45,6 +45,15 @@ class VirtualRuntime:
         """Make the running instance *uuid* end that way. ``KeyError`` if it does not run."""
         self._running[uuid].end(ending)
 
+    def freeze(self, _uuid: str) -> bool:
+        return False  # a script has no memory: it begins anew
+
+    def thaw(self, uuid: str) -> None:
+        raise AssertionError(f"never frozen: {uuid}")
+
+    async def connect(self, _uuid: str, _address: str, port: int) -> trio.abc.Stream:
+        raise ConnectionRefusedError(f"a scripted guest does not listen on port {port}")
+
     def usage(self, uuid: str) -> Usage:
         return Usage(rss_bytes=16 * 1024 * 1024 if uuid in self._running else 0)
 

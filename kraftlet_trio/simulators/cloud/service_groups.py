@@ -92,6 +92,7 @@ async def update_groups(cloud: Cloud, call: Call) -> Response:
         cloud.account.groups,
         lambda group, operation: _update(cloud.account, group, operation),
     )
+    cloud.account.groups.touch()
     return envelope(KIND, outcomes, began=call.began)
 
 

@@ -15,6 +15,8 @@ class CloudSettings:
     """Before the first byte of an image boots, unless the catalogue says otherwise."""
     boot_seconds: float = 0.05
     """From the image being there to the entry point, unless the catalogue says otherwise."""
+    resume_seconds: float = 0.02
+    """From standby to running with the memory kept."""
     stop_seconds: float = 0.02
     """A scripted guest's clean shutdown."""
     format_seconds: float = 0.0
@@ -49,8 +51,14 @@ class CloudSettings:
     """Whether ``on-failure`` restarts after an exit code; the reference speaks of crashes only."""
     used_group_can_be_deleted: bool = False
     """Whether a service group with instances may be deleted; undocumented."""
+    serve_groups: bool = False
+    """Whether service groups listen on the loopback. Then traffic decides about scale to zero."""
+    queue_seconds: float = 30.0
+    """How long traffic waits for an instance that is to wake up; undocumented."""
+    port_opens_within_seconds: float = 5.0
+    """So long after a boot a port where nobody listens is tried again; undocumented."""
     idle_instances_go_to_standby: bool = False
-    """Whether scale to zero acts on instances that nobody talks to."""
+    """Whether scale to zero acts where service groups do not listen, so that nobody can talk."""
     properties_patched_at_once: frozenset[str] = frozenset({"tags", "delete_lock", "annotations"})
     """All others wait until a running instance stops."""
 

@@ -16,6 +16,7 @@ from kraftlet_trio.simulators.cloud.audit import Audit
 from kraftlet_trio.simulators.cloud.calls import Cloud
 from kraftlet_trio.simulators.cloud.envelope import refusal
 from kraftlet_trio.simulators.cloud.faults import Faults
+from kraftlet_trio.simulators.cloud.gateway import Gateway
 from kraftlet_trio.simulators.cloud.images import ImageCatalogue
 from kraftlet_trio.simulators.cloud.lifecycle import Lifecycle
 from kraftlet_trio.simulators.cloud.runtime import Runtime
@@ -68,14 +69,20 @@ class CloudSimulator:
         """Let instances live until cancelled: then all of them end, their processes included."""
         with self.runtime.opened():
             async with trio.open_nursery() as nursery:
+                lifecycle = Lifecycle(
+                    self.account, self.audit, self.images, self.runtime, self.settings, nursery
+                )
+                gateway = None
+                if self.settings.serve_groups:
+                    gateway = Gateway(self.account, lifecycle, self.runtime, self.settings)
+                    await nursery.start(gateway.run)
                 self._cloud = Cloud(
                     account=self.account,
                     audit=self.audit,
                     images=self.images,
                     runtime=self.runtime,
-                    lifecycle=Lifecycle(
-                        self.account, self.audit, self.images, self.runtime, self.settings, nursery
-                    ),
+                    lifecycle=lifecycle,
+                    gateway=gateway,
                     settings=self.settings,
                 )
                 task_status.started()

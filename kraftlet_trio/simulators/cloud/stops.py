@@ -39,6 +39,11 @@ START_REFUSED = Stop(STOP_PLATFORM, 0)
 """By quota or a volume in use; the platform's code for it is not documented."""
 
 
+def stop_into_standby(initiator: int) -> Stop:
+    """Whatever became of the guest, standby reads as a complete stop (39 for an idle one)."""
+    return Stop(initiator | STOP_KERNEL | STOP_APPLICATION)
+
+
 def stop_of(ending: Ending, initiator: int) -> Stop:
     """How *ending* is reported when *initiator*, some of the bits, brought it about."""
     match ending:
