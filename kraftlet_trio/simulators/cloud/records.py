@@ -205,7 +205,7 @@ class Collection(Generic[R]):
         self.kind = kind
         """As messages call it."""
         self.changed = Doorbell()
-        """Rung when a record comes, goes or is :meth:`touch`\ ed."""
+        """Rung when a record comes, goes or is touched."""
         self._by_uuid: dict[str, R] = {}
         self._by_name: dict[str, R] = {}
 
