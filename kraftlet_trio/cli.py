@@ -6,6 +6,7 @@ import os
 import signal
 import ssl
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -96,9 +97,7 @@ def run(kubeconfig: Path | None, log_level: str, log_type: str, **options: str |
     for variable in _unknown_variables():
         log.warning("variable has no effect", variable=variable)
     try:
-        settings = parse_settings(
-            {name: text for name, text in options.items() if text is not None}
-        )
+        settings = parse_settings(_texts(options))
         cluster = _cluster_access(kubeconfig)
         cloud = _cloud_access(settings.cloud)
         trio.run(_run_until_signalled, cluster, cloud, settings)
@@ -111,6 +110,16 @@ for _name, _help in reversed(_OPTIONS.items()):
     run = click.option(
         f"--{_name.replace('_', '-')}", _name, envvar=f"KRAFTLET_{_name.upper()}", help=_help
     )(run)
+
+
+def _texts(options: Mapping[str, str | None]) -> dict[str, str]:
+    """Those that were given; click takes a variable that is set to nothing for one that is not."""
+    texts = {}
+    for name, text in options.items():
+        given = os.environ.get(f"KRAFTLET_{name.upper()}") if text is None else text
+        if given is not None:
+            texts[name] = given
+    return texts
 
 
 def _unknown_variables() -> list[str]:

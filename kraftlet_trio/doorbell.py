@@ -8,7 +8,7 @@ import trio
 
 @attrs.define
 class Doorbell:
-    """Rings before the next answer count as one, and none is lost: "look again", not "here is what"."""
+    """Rings before the next answer count as one, and none is lost: it says "look again"."""
 
     _rung: trio.Event = attrs.field(factory=trio.Event, init=False)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from kraftlet_trio import cli
 from kraftlet_trio.cli import main, run
 from kraftlet_trio.settings import SettingsError, parse_settings
 
@@ -111,6 +112,18 @@ def test_faulty_settings_end_with_exit_code_1_and_a_text():
     result = CliRunner().invoke(main, ["run"], env={"KRAFTLET_UKC_TOKEN": "t"})
     assert result.exit_code == 1
     assert "KRAFTLET_UKC_DEFAULT_METRO" in result.stderr
+
+
+def test_a_variable_set_to_nothing_switches_the_finalizer_off(monkeypatch):
+    parsed = []
+    monkeypatch.setattr(cli, "parse_settings", lambda texts: parsed.append(texts) or stop())
+    CliRunner().invoke(main, ["run"], env={"KRAFTLET_POD_FINALIZER": "", "KRAFTLET_UKC_TOKEN": "t"})
+    assert parsed[0]["pod_finalizer"] == ""
+    assert parse_settings({**REQUIRED, **parsed[0]}).pods.finalizer == ""
+
+
+def stop():
+    raise SettingsError("that will do")
 
 
 def test_unreadable_kubeconfig_ends_with_exit_code_1_and_a_text(tmp_path):
