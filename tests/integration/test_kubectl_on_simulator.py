@@ -13,8 +13,9 @@ from pathlib import Path
 import orjson
 import pytest
 import trio
+from click.testing import CliRunner
 
-from kraftlet_trio.simulators.kubernetes.command import serve_cluster
+from kraftlet_trio.simulators.kubernetes.command import kubernetes, serve_cluster
 from kraftlet_trio.simulators.kubernetes.resources import PODS
 from kraftlet_trio.simulators.kubernetes.simulator import KubernetesSimulator
 
@@ -146,6 +147,38 @@ def table(text: str) -> list[list[str]]:
     return [[cell for cell in line.split("  ") if cell] for line in text.splitlines()[1:]]
 
 
+async def test_the_command_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
+    kubeconfig = tmp_path / "kubeconfig"
+    module = "kraftlet_trio.simulators.kubernetes.command"
+    command = [sys.executable, "-c", f"from {module} import kubernetes; kubernetes()"]
+    arguments = ["--listen", "127.0.0.1:0", "--kubeconfig", str(kubeconfig)]
+    async with trio.open_nursery() as nursery:
+        process = await nursery.start(
+            partial(trio.run_process, [*command, *arguments], stderr=subprocess.PIPE)
+        )
+        with trio.fail_after(30):
+            line = orjson.loads(await process.stderr.receive_some())
+        assert line["event"] == "kubernetes simulator ready"
+        assert line["url"].startswith("https://127.0.0.1:")
+        assert kubeconfig.stat().st_mode & 0o777 == 0o600
+        pods = await trio.run_process(
+            [KUBECTL, "get", "namespaces", "-o", "name"],
+            capture_stdout=True,
+            env={"KUBECONFIG": str(kubeconfig), "HOME": str(tmp_path)},
+        )
+        assert b"namespace/default" in pods.stdout
+        process.terminate()
+    assert process.returncode == 0
+
+
+async def test_the_command_overwrites_no_kubeconfig_of_others(tmp_path: Path) -> None:
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text("precious")
+    outcome = CliRunner().invoke(kubernetes, ["--kubeconfig", str(kubeconfig)])
+    assert outcome.exit_code == 2
+    assert kubeconfig.read_text() == "precious"
+
+
 async def test_an_application_is_applied_scaled_and_deleted(kubectl: Kubectl) -> None:
     applied = await kubectl("apply", "-f", "-", stdin=APPLICATION)
     assert applied.splitlines() == [
@@ -270,6 +303,20 @@ async def test_a_namespace_and_all_in_it_is_deleted(kubectl: Kubectl) -> None:
     await kubectl("apply", "-n", "brief", "-f", "-", stdin=POD)
     await kubectl("delete", "namespace", "brief", "--timeout=30s")
     assert "brief" not in await kubectl("get", "namespaces", "-o", "name")
+
+
+async def test_commands_that_send_protobuf(kubectl: Kubectl, cluster: KubernetesSimulator) -> None:
+    await kubectl("create", "namespace", "made")
+    await kubectl("create", "configmap", "settings", "--from-literal=colour=blue")
+    await kubectl("create", "secret", "generic", "key", "--from-literal=token=x")
+    await kubectl("create", "deployment", "web", "--image=nginx:1.27", "--port=80")
+    await kubectl("create", "service", "clusterip", "web", "--tcp=80:8080")
+    await kubectl("rollout", "status", "deployment/web")
+    assert cluster.get("configmaps", "settings")["data"] == {"colour": "blue"}
+    assert cluster.get("secrets", "key")["data"] == {"token": "eA=="}
+    assert cluster.get("services", "web")["spec"]["ports"][0]["targetPort"] == 8080
+    assert await kubectl("auth", "can-i", "create", "pods") == "yes\n"
+    assert "evicted" in await kubectl("drain", "node-1")
 
 
 async def test_a_wrong_manifest_is_refused_in_kubectls_words(kubectl: Kubectl) -> None:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import attrs
-import orjson
-import yaml
 
 from kraftlet_trio.clock import utc_now
 from kraftlet_trio.http.messages import Request, Response, json_response
 from kraftlet_trio.kubernetes.serialization import timestamp
 from kraftlet_trio.simulators.kubernetes import errors, patches
+from kraftlet_trio.simulators.kubernetes.bodies import decoded_body
 from kraftlet_trio.simulators.kubernetes.deletion import DeleteOptions
 from kraftlet_trio.simulators.kubernetes.identities import Identities
 from kraftlet_trio.simulators.kubernetes.metadata import check_name
@@ -289,23 +287,7 @@ class Exchange:
         return self._body() if self.request.body else {}
 
     def _body(self) -> Json:
-        """The object sent. Raises ``ApiError``: 415 for another format, 400 if not an object."""
-        kind = patches.media_type(self.request.headers.get("content-type", "application/json"))
-        value: Any
-        try:
-            match kind:
-                case "application/json" | "*/*" | "":
-                    value = orjson.loads(self.request.body)
-                case "application/yaml":
-                    value = yaml.safe_load(self.request.body)
-                case _:
-                    accepted = "application/json", "application/yaml"
-                    raise errors.unsupported_media_type(kind, *accepted)
-        except (ValueError, yaml.YAMLError) as error:
-            raise errors.bad_request(f"couldn't get version/kind; parse error: {error}") from error
-        if not isinstance(value, dict):
-            raise errors.bad_request("the body of the request is not an object")
-        return value
+        return decoded_body(self.request)
 
 
 def _deleted(deletion: Deletion) -> Json:

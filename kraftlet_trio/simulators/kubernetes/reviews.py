@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-import orjson
-
 from kraftlet_trio.http.messages import Request, Response, json_response
-from kraftlet_trio.simulators.kubernetes.errors import bad_request
+from kraftlet_trio.simulators.kubernetes.bodies import decoded_body
 from kraftlet_trio.simulators.kubernetes.identities import Identities, User
 from kraftlet_trio.simulators.kubernetes.resources import Json
 
@@ -33,11 +31,7 @@ def answer_review(
             return None
     if request.method != "POST":
         return None
-    try:
-        review: Json = orjson.loads(request.body)
-        spec: Json = review.get("spec") or {}
-    except (ValueError, AttributeError) as error:
-        raise bad_request(f"the body of the request is not a {kind}: {error}") from error
+    spec: Json = decoded_body(request).get("spec") or {}
     match kind:
         case "TokenReview":
             bearer = identities.bearer(spec.get("token", ""), now)

@@ -50,7 +50,8 @@ def bind(registry: Registry, namespace: str, name: str, node_name: str) -> Store
             why = f"pod {name} is being deleted, cannot be assigned to a host"
             raise conflict(PODS, name, why)
         pod["spec"]["nodeName"] = node_name
-        set_condition(pod["status"], {"type": "PodScheduled", "status": "True"}, utc_now())
+        scheduled = {"type": "PodScheduled", "status": "True", "lastProbeTime": None}
+        set_condition(pod["status"], scheduled, utc_now())
         return pod
 
     return registry.update(PODS, namespace, name, assign, subresource="binding")

@@ -131,10 +131,11 @@ def _template_labels(owner: Stored) -> Json:
 
 
 def _seconds_until_available(pod: Stored, spec: Json, now: datetime) -> float:
-    since = condition_of(pod.value["status"], "Ready")["lastTransitionTime"]
-    age = (now - datetime.fromisoformat(since)).total_seconds()
     needed: float = spec.get("minReadySeconds", 0)
-    return needed - age if needed else 0.0
+    since = condition_of(pod.value["status"], "Ready").get("lastTransitionTime")
+    if not needed or not since:
+        return needed
+    return needed - (now - datetime.fromisoformat(since)).total_seconds()
 
 
 def _worth(pod: Stored) -> tuple[bool, bool, bool, float]:

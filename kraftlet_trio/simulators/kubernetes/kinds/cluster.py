@@ -10,6 +10,19 @@ from kraftlet_trio.simulators.kubernetes.kinds.rules import KindRules, fixed, un
 from kraftlet_trio.simulators.kubernetes.resources import EVENTS, NODES, Json
 from kraftlet_trio.simulators.kubernetes.storage import Storage
 
+_NODE_INFO = (
+    "machineID",
+    "systemUUID",
+    "bootID",
+    "kernelVersion",
+    "osImage",
+    "containerRuntimeVersion",
+    "kubeletVersion",
+    "kubeProxyVersion",
+    "operatingSystem",
+    "architecture",
+)
+"""Written whether it was sent or not."""
 _MICRO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}(Z|[+-]\d\d:\d\d)")
 
 
@@ -23,6 +36,11 @@ def _complete_node_status(node: Json) -> None:
     status = node.setdefault("status", {})
     for field in ("capacity", "allocatable"):
         canonical_quantities(status.get(field, {}))
+    for condition in status.get("conditions", ()):
+        condition.setdefault("lastHeartbeatTime", None)
+        condition.setdefault("lastTransitionTime", None)
+    status.setdefault("daemonEndpoints", {}).setdefault("kubeletEndpoint", {"Port": 0})
+    status["nodeInfo"] = dict.fromkeys(_NODE_INFO, "") | status.get("nodeInfo", {})
     if "capacity" in status:
         status.setdefault("allocatable", dict(status["capacity"]))
     features = status.get("declaredFeatures", [])

@@ -114,6 +114,7 @@ def _update_status(old: Json, new: Json) -> None:
     faults = []
     if status.setdefault("qosClass", was["qosClass"]) != was["qosClass"]:
         faults.append(unacceptable("status.qosClass", status["qosClass"], "field is immutable"))
+    _fill_in_zeros(status)
     _agree_on_address(status)
     for single, plural in (("podIP", "podIPs"), ("hostIP", "hostIPs")):
         faults += _address_faults(status, single, plural)
@@ -129,6 +130,24 @@ def _update_status(old: Json, new: Json) -> None:
         faults += _transition_faults(was.get(field, []), status.get(field, []), field, policies)
     if faults:
         raise invalid(PODS, new["metadata"]["name"], *faults)
+
+
+def _fill_in_zeros(status: Json) -> None:
+    """What Go writes whether it was sent or not; who compares has to reckon with it."""
+    for condition in status.get("conditions", ()):
+        condition.setdefault("lastProbeTime", None)
+        condition.setdefault("lastTransitionTime", None)
+    for field in ("initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses"):
+        for container in status.get(field, ()):
+            for name, zero in (("ready", False), ("restartCount", 0), ("image", "")):
+                container.setdefault(name, zero)
+            container.setdefault("imageID", "")
+            for state in (container.setdefault("state", {}), container.setdefault("lastState", {})):
+                if "running" in state:
+                    state["running"].setdefault("startedAt", None)
+                if "terminated" in state:
+                    state["terminated"].setdefault("startedAt", None)
+                    state["terminated"].setdefault("finishedAt", None)
 
 
 def _agree_on_address(status: Json) -> None:
