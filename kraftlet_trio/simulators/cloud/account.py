@@ -18,8 +18,10 @@ from kraftlet_trio.simulators.cloud.actions import new_uuid
 from kraftlet_trio.simulators.cloud.errors import ErrorCode, ItemError, quota_exceeded
 from kraftlet_trio.simulators.cloud.records import (
     Attachment,
+    Certificate,
     Collection,
     Instance,
+    Pin,
     ServiceGroup,
     Volume,
 )
@@ -61,6 +63,15 @@ class Account:
         self.instances: Collection[Instance] = Collection("instance")
         self.groups: Collection[ServiceGroup] = Collection("service group")
         self.volumes: Collection[Volume] = Collection("volume")
+        self.templates: Collection[Instance] = Collection("instance template")
+        self.checkpoints: Collection[Instance] = Collection("checkpoint")
+        self.volume_templates: Collection[Volume] = Collection("volume template")
+        self.certificates: Collection[Certificate] = Collection("certificate")
+        self.pins: Collection[Pin] = Collection("image")
+        self.retained: list[Instance] = []
+        """Deleted instances that can still be read."""
+        self.perishables: set[str] = set()
+        """UUIDs of what has, or had, an autokill."""
         self._network = network
         self._addresses_given = 0
         self._addresses: set[str] = set()
@@ -150,6 +161,8 @@ class Account:
         group = instance.service_group
         if group is not None:
             del group.instances[instance.uuid]
+            if not group.instances:
+                group.empty_since = trio.current_time()
             group.busy_until = busy_until
             if not group.persistent and not group.instances:
                 self.groups.remove(group)
@@ -157,6 +170,12 @@ class Account:
         self.instances.remove(instance)
         instance.deleted = True
         instance.notify()
+
+    def make_volume_template(self, volume: Volume) -> None:
+        """From now on it can only be copied."""
+        self.volumes.remove(volume)
+        volume.is_template, volume.persistent = True, True
+        self.volume_templates.add(volume)
 
     def check_domains_free(self, domains: Iterable[str], *, by: ServiceGroup | None) -> None:
         """Raises ``ItemError`` if another group has one of *domains*."""

@@ -10,9 +10,19 @@ import attrs
 import trio
 
 from kraftlet_trio.http.messages import Request, Response
-from kraftlet_trio.simulators.cloud import instance_runs, instances, service_groups, volumes
-from kraftlet_trio.simulators.cloud.account_endpoints import read_health, read_images, read_quotas
+from kraftlet_trio.simulators.cloud import (
+    certificates,
+    image_endpoints,
+    instance_runs,
+    instances,
+    service_groups,
+    volume_copies,
+    volumes,
+)
+from kraftlet_trio.simulators.cloud.account_endpoints import read_health, read_quotas
 from kraftlet_trio.simulators.cloud.audit_endpoint import subscribe_to_audit
+from kraftlet_trio.simulators.cloud.autoscale import refuse_configurations as refuse_autoscale
+from kraftlet_trio.simulators.cloud.autoscale import refuse_policies
 from kraftlet_trio.simulators.cloud.calls import Call, Cloud, Query
 from kraftlet_trio.simulators.cloud.envelope import refusal
 from kraftlet_trio.simulators.cloud.errors import BadRequest
@@ -36,8 +46,15 @@ def _routes() -> list[Route]:
         Route("/simulator/v1/ca.pem", {"GET": read_authority}),
         Route("/v1/audit", {"GET": subscribe_to_audit}),
         Route("/v1/healthz", {"GET": read_health}),
-        Route("/v1/images", {"GET": read_images}),
-        Route("/v1/image-store", {"GET": read_images}),
+        Route(
+            "/v1/images",
+            {
+                "GET": image_endpoints.read_images,
+                "POST": image_endpoints.pin_images,
+                "DELETE": image_endpoints.unpin_images,
+            },
+        ),
+        Route("/v1/image-store", {"GET": image_endpoints.read_images}),
         Route("/v1/users/quotas", {"GET": read_quotas}),
         Route("/v1/users/{u}/quotas", {"GET": read_quotas}),
     ]
@@ -48,13 +65,38 @@ def _routes() -> list[Route]:
         ("/v1/instances", "/wait", {"GET": instance_runs.wait_for_instances}),
         ("/v1/instances", "/log", {"GET": instance_runs.read_logs}),
         ("/v1/instances", "/metrics", {"GET": instance_runs.read_metrics}),
+        ("/v1/services", "/autoscale", dict.fromkeys(("POST", "GET", "DELETE"), refuse_autoscale)),
         ("/v1/volumes", "/attach", {"PUT": volumes.attach_volumes}),
         ("/v1/volumes", "/detach", {"PUT": volumes.detach_volumes}),
+        ("/v1/volumes", "/clone", {"POST": volume_copies.clone_volumes}),
     ]
     for base, action, endpoints in bulk_and_single:
         routes.append(Route(base + action, endpoints))
         routes.append(Route(f"{base}/{{u}}{action}", endpoints))
+    policies = "/v1/services/{u}/autoscale/policies"
+    routes.append(Route(policies, dict.fromkeys(("POST", "GET", "DELETE"), refuse_policies)))
+    routes.append(
+        Route(policies + "/{name}", dict.fromkeys(("GET", "DELETE"), refuse_policies)),
+    )
     resources: list[tuple[str, Endpoint, dict[str, Endpoint]]] = [
+        (
+            "/v1/volumes/templates",
+            volume_copies.create_volume_templates,
+            {
+                "GET": volume_copies.read_volume_templates,
+                "PATCH": volume_copies.update_volume_templates,
+                "DELETE": volume_copies.delete_volume_templates,
+            },
+        ),
+        (
+            "/v1/certificates",
+            certificates.create_certificate,
+            {
+                "GET": certificates.read_certificates,
+                "PUT": certificates.update_certificates,
+                "DELETE": certificates.delete_certificates,
+            },
+        ),
         (
             "/v1/instances",
             instances.create_instances,
@@ -90,7 +132,14 @@ def _routes() -> list[Route]:
 
 
 _ROUTES = [
-    (re.compile(re.escape(route.path).replace(r"\{u\}", "(?P<uuid>[^/]+)")), route)
+    (
+        re.compile(
+            re.escape(route.path)
+            .replace(r"\{u\}", "(?P<uuid>[^/]+)")
+            .replace(r"\{name\}", "(?P<name>[^/]+)")
+        ),
+        route,
+    )
     for route in _routes()
 ]
 

@@ -112,6 +112,13 @@ class Call:
         except ValueError as error:
             raise BadRequest("The request body is not JSON") from error
 
+    def object(self) -> dict[str, Any]:
+        """The body of a request that takes one object. Raises ``BadRequest``."""
+        body = self.body()
+        if not isinstance(body, dict):
+            raise BadRequest("Expected an object")
+        return body
+
     def items(self) -> list[Any]:
         """The objects to work on, still unread: an object stands for a list of one."""
         body = self.body()

@@ -39,7 +39,7 @@ def envelope(
     kind: str, outcomes: Sequence[Outcome], *, began: float, warnings: Sequence[str] = ()
 ) -> Response:
     """The answer with *outcomes* under the key *kind*; *began* is on Trio's clock."""
-    failed = [outcome for outcome in outcomes if outcome["status"] == "error"]
+    failed = [outcome for outcome in outcomes if outcome.get("status") == "error"]
     body: dict[str, Any] = {"status": "success"}
     if failed and len(failed) == len(outcomes):
         body["status"] = "error"

@@ -23,6 +23,8 @@ class ErrorCode(IntEnum):
     NOT_ATTACHED = 21
     TOO_LONG = 22
     ALREADY_EXISTS = 23
+    AUTOSCALE_DISABLED = 28
+    CERTIFICATE_MISMATCH = 30
 
 
 class ItemError(Exception):

@@ -8,6 +8,7 @@ import trio
 
 from kraftlet_trio.simulators.cloud.listing import timestamp
 from kraftlet_trio.simulators.cloud.records import Instance, Update
+from kraftlet_trio.simulators.cloud.references import shown_domains
 
 
 def identity(instance: Instance) -> dict[str, str]:
@@ -123,7 +124,7 @@ def _service_group(instance: Instance) -> dict[str, Any] | None:
     return {
         "uuid": group.uuid,
         "name": group.name,
-        "domains": [{"fqdn": domain} for domain in group.domains],
+        "domains": shown_domains(group),
     }
 
 

@@ -33,6 +33,11 @@ class Members:
         for name in self._rest:
             raise BadRequest(f"Unknown member '{name}'")
 
+    def renamed(self, name: str, to: str) -> Members:
+        """The same members, with *name* called another name."""
+        renamed = {to if key == name else key: value for key, value in self._rest.items()}
+        return Members(renamed, self._where)
+
     def raw(self, name: str) -> Any:
         """The member as it is, of any type; None if absent."""
         return self._rest.pop(name, None)

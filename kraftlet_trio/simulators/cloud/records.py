@@ -21,6 +21,7 @@ from kraftlet_trio.cloud.objects import (
 )
 from kraftlet_trio.doorbell import Doorbell
 from kraftlet_trio.simulators.cloud.actions import Action
+from kraftlet_trio.simulators.cloud.certificate_files import CertificateIdentity
 from kraftlet_trio.simulators.cloud.errors import ErrorCode, ItemError
 from kraftlet_trio.simulators.cloud.identifiers import Identifier
 from kraftlet_trio.simulators.cloud.images import ImageName
@@ -48,10 +49,13 @@ class Volume:
     access_mode: str = "rwo"
     tags: tuple[str, ...] = ()
     delete_lock: bool = False
+    filesystem_args: dict[str, str] = attrs.field(factory=dict)
+    """For a site's own file systems; kept to be shown."""
+    is_template: bool = False
     attachments: dict[str, Attachment] = attrs.field(factory=dict)
     """By the instance's UUID."""
     busy_until: float = 0.0
-    """On Trio's clock: an instance that used it is still being cleaned up."""
+    """On Trio's clock: an instance that used it is still being cleaned up, or it is cloned."""
 
     @property
     def mounted_by(self) -> list[Attachment]:
@@ -63,6 +67,8 @@ class Volume:
 
     @property
     def state(self) -> str:
+        if self.is_template:
+            return "template"
         if self.mounted_by:
             return "mounted"
         if self.attachments:
@@ -88,6 +94,29 @@ class Attachment:
 
 
 @attrs.define(eq=False, kw_only=True)
+class Certificate:
+    uuid: str
+    name: str
+    created_at: datetime
+    common_name: str
+    """Without a trailing dot."""
+    requested: bool
+    """By the platform itself, for a domain; not uploaded."""
+    issued_at: float
+    """On Trio's clock; ``pending`` until then."""
+    fails: bool = False
+    """Whether the request ends in an error instead."""
+    identity: CertificateIdentity | None = None
+    """What was read from an upload; None for a requested one."""
+
+    @property
+    def state(self) -> str:
+        if trio.current_time() < self.issued_at:
+            return "pending"
+        return "error" if self.fails else "valid"
+
+
+@attrs.define(eq=False, kw_only=True)
 class ServiceGroup:
     uuid: str
     name: str
@@ -97,12 +126,47 @@ class ServiceGroup:
     services: tuple[Service, ...]
     domains: tuple[str, ...]
     """In full, without a trailing dot."""
+    certificates: dict[str, Certificate] = attrs.field(factory=dict)
+    """By domain, for those that have one."""
+    autokill_ms: int = 0
+    """Deleted so long after it became empty; 0 for never."""
+    empty_since: float | None = None
+    """On Trio's clock."""
     soft_limit: int = 1
     hard_limit: int = 65535
     instances: dict[str, Instance] = attrs.field(factory=dict)
     """By UUID, in the order they joined."""
     busy_until: float = 0.0
     """On Trio's clock: an instance that used it is still being cleaned up."""
+
+
+@attrs.define(eq=False, kw_only=True)
+class Pin:
+    """An image that is kept on the node."""
+
+    uuid: str
+    name: str
+    created_at: datetime
+    image: ImageName
+    url: str
+
+
+@attrs.frozen
+class Autokill:
+    """When a resource goes by itself; zeros for never."""
+
+    time_ms: int = 0
+    num_requests: int = 0
+    """Served by an instance."""
+
+
+@attrs.frozen
+class Ancestor:
+    """A checkpoint in an instance's lineage, which may be gone by now."""
+
+    uuid: str
+    name: str
+    created_at: datetime
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -146,6 +210,22 @@ class Instance:
     hostname: str = ""
     """Empty: the name."""
     delete_lock: bool = False
+    schedules: tuple[dict[str, Any], ...] = ()
+    autokill: Autokill = Autokill()
+    """For a template or checkpoint, its own: time counts from its last use."""
+    idle_since: float | None = None
+    """On Trio's clock: when it stopped, or as a template or checkpoint was last used."""
+    dependencies: tuple[str, ...] = ()
+    """UUIDs."""
+    gateway: str = ""
+    nameserver: str = ""
+    lineage: tuple[Ancestor, ...] = ()
+    """Newest first."""
+    snapshot_uuid: str | None = None
+    template_seconds: float | None = None
+    """How long it took to become a template."""
+    retained_until: datetime | None = None
+    """Set once it is deleted, where the platform retains such instances."""
 
     state: str
     action: Action = attrs.field(factory=lambda: Action("start", "api"))
@@ -205,7 +285,7 @@ class Collection(Generic[R]):
         self.kind = kind
         """As messages call it."""
         self.changed = Doorbell()
-        """Rung when a record comes, goes or is touched."""
+        r"""Rung when a record comes, goes or is touched."""
         self._by_uuid: dict[str, R] = {}
         self._by_name: dict[str, R] = {}
 

@@ -103,5 +103,8 @@ class Runtime(Protocol):
     def usage(self, uuid: str) -> Usage:
         """Of the instance with that UUID; zeros if it does not run."""
 
+    def copy_volume(self, source: str, copy: str) -> None:
+        """A new volume begins with what the volume *source* holds now."""
+
     def forget_volume(self, uuid: str) -> None:
         """The volume is deleted: let go of its content."""

@@ -112,6 +112,10 @@ class ProcessRuntime:
         leader = self._leaders.get(uuid)
         return Usage() if leader is None else group_usage(leader)
 
+    def copy_volume(self, source: str, copy: str) -> None:
+        if (content := self._volume(source)).exists():
+            shutil.copytree(content, self._volume(copy), symlinks=True)
+
     def forget_volume(self, uuid: str) -> None:
         shutil.rmtree(self._volume(uuid), ignore_errors=True)
 

@@ -57,6 +57,9 @@ class VirtualRuntime:
     def usage(self, uuid: str) -> Usage:
         return Usage(rss_bytes=16 * 1024 * 1024 if uuid in self._running else 0)
 
+    def copy_volume(self, source: str, copy: str) -> None:
+        pass
+
     def forget_volume(self, uuid: str) -> None:
         pass
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import trio
+
 from kraftlet_trio.clock import utc_now
 from kraftlet_trio.cloud.objects import QuotaUse, Service
 from kraftlet_trio.http.messages import Response
@@ -14,17 +16,21 @@ from kraftlet_trio.simulators.cloud.account import (
 )
 from kraftlet_trio.simulators.cloud.actions import new_uuid
 from kraftlet_trio.simulators.cloud.calls import Call, Cloud, perform_each, perform_operations
+from kraftlet_trio.simulators.cloud.certificates import assign_domains, check_domains
 from kraftlet_trio.simulators.cloud.envelope import Outcome, envelope, success
-from kraftlet_trio.simulators.cloud.errors import BadRequest, ErrorCode, ItemError, invalid
+from kraftlet_trio.simulators.cloud.errors import ErrorCode, ItemError, invalid
 from kraftlet_trio.simulators.cloud.identifiers import Identifier
 from kraftlet_trio.simulators.cloud.listing import read_records, timestamp
 from kraftlet_trio.simulators.cloud.operations import Operation
 from kraftlet_trio.simulators.cloud.records import ServiceGroup
+from kraftlet_trio.simulators.cloud.references import reference, shown_domains
 from kraftlet_trio.simulators.cloud.service_spec import (
     DEFAULT_HARD_LIMIT,
     DEFAULT_SOFT_LIMIT,
+    DomainSpec,
     GroupSpec,
     check_limits,
+    read_autokill_ms,
     read_domain,
     read_domain_key,
     read_group,
@@ -40,7 +46,7 @@ def check_new_group(account: Account, spec: GroupSpec) -> None:
     """Raises ``ItemError`` if its name or one of its domains is taken."""
     if spec.name is not None:
         account.groups.check_free(spec.name)
-    account.check_domains_free(spec.domains, by=None)
+    check_domains(account, spec.domains, by=None)
 
 
 def add_group(account: Account, spec: GroupSpec, *, persistent: bool) -> ServiceGroup:
@@ -55,10 +61,16 @@ def add_group(account: Account, spec: GroupSpec, *, persistent: bool) -> Service
         created_at=utc_now(),
         persistent=persistent,
         services=spec.services,
-        domains=spec.domains or (f"{stem}-{random_suffix(8)}.{account.zone}",),
+        domains=(),
         soft_limit=spec.soft_limit,
         hard_limit=spec.hard_limit,
+        autokill_ms=spec.autokill_ms,
+        empty_since=trio.current_time(),
     )
+    generated = DomainSpec(fqdn=f"{stem}-{random_suffix(8)}.{account.zone}")
+    assign_domains(account, group, spec.domains or (generated,))
+    if group.autokill_ms:
+        account.perishables.add(group.uuid)
     account.groups.add(group)
     return group
 
@@ -72,11 +84,8 @@ async def create_groups(cloud: Cloud, call: Call) -> Response:
         group = add_group(account, spec, persistent=True)
         return success(uuid=group.uuid, name=group.name)
 
-    body = call.body()
-    if not isinstance(body, dict):
-        raise BadRequest("Expected an object")
     outcomes = await perform_each(
-        call, [body], lambda members: read_group(members, account.zone), act
+        call, [call.object()], lambda members: read_group(members, account.zone), act
     )
     return envelope(KIND, outcomes, began=call.began)
 
@@ -102,13 +111,13 @@ def _update(account: Account, group: ServiceGroup, operation: Operation) -> None
             group.services = _changed_services(account, group, operation)
         case "domains":
             domains = operation.on_items(
-                group.domains,
+                _domains(group),
                 read=lambda members: read_domain(members, account.zone),
-                key=lambda domain: domain,
+                key=lambda domain: domain.fqdn,
                 read_key=lambda value: read_domain_key(value, account.zone),
             )
-            account.check_domains_free(domains, by=group)
-            group.domains = domains
+            check_domains(account, domains, by=group)
+            assign_domains(account, group, domains)
         case "soft_limit":
             soft_limit = _limit(operation, DEFAULT_SOFT_LIMIT)
             check_limits(soft_limit, group.hard_limit)
@@ -118,9 +127,23 @@ def _update(account: Account, group: ServiceGroup, operation: Operation) -> None
             check_limits(group.soft_limit, hard_limit)
             group.hard_limit = hard_limit
         case "autokill":
-            raise ItemError(ErrorCode.NOT_SUPPORTED, "Property 'autokill' is not simulated")
+            group.autokill_ms = operation.on_scalar(
+                lambda members: read_autokill_ms(members.renamed("value", "autokill")), 0
+            )
+            account.perishables.add(group.uuid)
         case prop:
             raise invalid(f"Property '{prop}' cannot be updated")
+
+
+def _domains(group: ServiceGroup) -> list[DomainSpec]:
+    certificates = group.certificates
+    return [
+        DomainSpec(
+            fqdn=fqdn,
+            certificate=Identifier(uuid=certificates[fqdn].uuid) if fqdn in certificates else None,
+        )
+        for fqdn in group.domains
+    ]
 
 
 def _changed_services(
@@ -179,8 +202,7 @@ def _details(group: ServiceGroup) -> dict[str, Any]:
             }
             for service in group.services
         ],
-        "domains": [{"fqdn": domain} for domain in group.domains],
-        "instances": [
-            {"uuid": instance.uuid, "name": instance.name} for instance in group.instances.values()
-        ],
+        "domains": shown_domains(group),
+        "instances": [reference(instance) for instance in group.instances.values()],
+        **({"autokill": {"time_ms": group.autokill_ms}} if group.autokill_ms else {}),
     }

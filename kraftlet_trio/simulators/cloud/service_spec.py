@@ -8,28 +8,50 @@ import attrs
 
 from kraftlet_trio.cloud.objects import Service
 from kraftlet_trio.simulators.cloud.errors import BadRequest, ErrorCode, ItemError, invalid
+from kraftlet_trio.simulators.cloud.identifiers import Identifier, read_identifier
 from kraftlet_trio.simulators.cloud.members import Members
 from kraftlet_trio.simulators.cloud.validation import valid_domain, valid_name
 
 _HIGHEST_PORT = 65535
 _HANDLERS = frozenset({"tls", "http", "redirect"})
 DEFAULT_SOFT_LIMIT = 1
+MOST_AUTOKILL_MS = 10**12
 DEFAULT_HARD_LIMIT = 65535
+
+
+@attrs.frozen(kw_only=True)
+class DomainSpec:
+    fqdn: str
+    """Without a trailing dot."""
+    certificate: Identifier | None = None
+    is_own: bool = False
+    """Not below the metro's: the platform requests a certificate for it."""
 
 
 @attrs.frozen(kw_only=True)
 class GroupSpec:
     name: str | None
     services: tuple[Service, ...]
-    domains: tuple[str, ...]
-    """In full; empty when one is to be generated."""
+    domains: tuple[DomainSpec, ...]
+    """Empty when one is to be generated."""
     soft_limit: int
     hard_limit: int
+    autokill_ms: int = 0
 
 
 def read_group(members: Members, zone: str) -> GroupSpec:
-    members.child("autokill")
-    return read_inline_group(members, zone)
+    autokill_ms = read_autokill_ms(members)
+    return attrs.evolve(read_inline_group(members, zone), autokill_ms=autokill_ms)
+
+
+def read_autokill_ms(members: Members) -> int:
+    """The time after which what was made goes by itself, 0 for never."""
+    autokill = members.child("autokill")
+    if autokill is None:
+        return 0
+    time_ms = autokill.integer("time_ms", 0, MOST_AUTOKILL_MS) or 0
+    autokill.done()
+    return time_ms
 
 
 def read_inline_group(members: Members, zone: str) -> GroupSpec:
@@ -43,7 +65,7 @@ def read_inline_group(members: Members, zone: str) -> GroupSpec:
     spec = GroupSpec(
         name=None if name is None else valid_name(name),
         services=services,
-        domains=tuple(dict.fromkeys(domains)),
+        domains=tuple({domain.fqdn: domain for domain in domains}.values()),
         soft_limit=members.integer("soft_limit", 1, 65535) or DEFAULT_SOFT_LIMIT,
         hard_limit=members.integer("hard_limit", 1, 65535) or DEFAULT_HARD_LIMIT,
     )
@@ -94,14 +116,16 @@ def _valid_handlers(port: int, handlers: tuple[str, ...] | None) -> tuple[str, .
     return tuple(dict.fromkeys(handlers))
 
 
-def read_domain(members: Members, zone: str) -> str:
-    """The domain in full. Certificates of one's own are not simulated, so none can be found."""
+def read_domain(members: Members, zone: str) -> DomainSpec:
     name = members.required_text("name")
-    if (certificate := members.child("certificate")) is not None:
-        wanted = certificate.text("uuid") or certificate.text("name")
-        raise ItemError(ErrorCode.NOT_FOUND, f"No certificate '{wanted}'")
+    certificate, identifier = members.child("certificate"), None
+    if certificate is not None:
+        identifier = read_identifier(certificate)
+        certificate.done()
     members.done()
-    return valid_domain(name, zone)
+    return DomainSpec(
+        fqdn=valid_domain(name, zone), certificate=identifier, is_own=name.endswith(".")
+    )
 
 
 def read_port_key(value: Any) -> int:

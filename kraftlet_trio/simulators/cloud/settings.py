@@ -39,6 +39,25 @@ class CloudSettings:
     audit_refusal_status: int | None = None
     """How accounts without access to the stream are refused: undocumented. None: it is served."""
 
+    certificate_seconds: float = 2.0
+    """A certificate that the platform requests is ``pending`` for so long."""
+    certificate_requests_fail: bool = False
+    """As they do for domains that do not lead to the metro."""
+    checkpoint_seconds: float = 0.05
+    """A new checkpoint is ``starting`` for so long."""
+    prepare_seconds: float = 0.05
+    """A guest that prepares a template asks to become it so long after it began to run."""
+    clone_seconds: float = 0.0
+    """A volume's clone is ``initializing`` for so long, and its source ``busy``."""
+    retention_seconds: float | None = None
+    """Deleted instances can be read for so long; None: the node retains none."""
+    retained_names_stay_reserved: bool = False
+    """Undocumented."""
+    is_image_manager: bool = True
+    """Whether the account may pin images."""
+    plugin_request_seconds: float = 60.0
+    """The metro's proxy ends a longer request to a plugin."""
+
     default_details: bool = False
     """What a read without ``details`` shows; undocumented now, true in older documents."""
     most_items_a_page: int = 1000

@@ -19,6 +19,7 @@ from kraftlet_trio.simulators.cloud.listing import read_records, timestamp
 from kraftlet_trio.simulators.cloud.members import Members
 from kraftlet_trio.simulators.cloud.operations import Operation
 from kraftlet_trio.simulators.cloud.records import Attachment, Volume
+from kraftlet_trio.simulators.cloud.references import reference
 from kraftlet_trio.simulators.cloud.validation import valid_mount_path, valid_tags
 from kraftlet_trio.simulators.cloud.volume_spec import QUOTA_POLICIES, VolumeSpec, read_new_volume
 
@@ -47,32 +48,46 @@ def add_volume(account: Account, spec: VolumeSpec, *, persistent: bool) -> Volum
         filesystem=spec.filesystem,
         access_mode=spec.access_mode,
         tags=spec.tags,
+        filesystem_args=dict(spec.filesystem_args),
     )
     account.volumes.add(volume)
     return volume
+
+
+def from_template(account: Account, spec: VolumeSpec) -> VolumeSpec:
+    """What *spec* leaves open is its template's. Raises ``ItemError`` if that is larger."""
+    if spec.template is None:
+        return spec
+    template = account.volume_templates.find(spec.template)
+    if spec.size_mb and spec.size_mb < template.size_mb:
+        raise invalid(f"The volume is smaller than its template '{template.name}'")
+    return attrs.evolve(
+        spec, size_mb=spec.size_mb or template.size_mb, filesystem=template.filesystem
+    )
 
 
 async def create_volumes(cloud: Cloud, call: Call) -> Response:
     account = cloud.account
 
     def act(spec: VolumeSpec) -> Outcome:
+        spec = from_template(account, spec)
         check_new_volume(account, spec)
         account.check_quota(QuotaUse(volumes=1, total_volume_mb=spec.size_mb))
         volume = add_volume(account, spec, persistent=True)
+        if spec.template is not None:
+            template = account.volume_templates.find(spec.template)
+            cloud.runtime.copy_volume(template.uuid, volume.uuid)
         return success(uuid=volume.uuid, name=volume.name, state=volume.state)
 
-    body = call.body()
-    if not isinstance(body, dict):
-        raise BadRequest("Expected an object")
     outcomes = await perform_each(
-        call, [body], lambda members: read_new_volume(members, account.limits), act
+        call, [call.object()], lambda members: read_new_volume(members, account.limits), act
     )
     return envelope(KIND, outcomes, began=call.began)
 
 
 async def read_volumes(cloud: Cloud, call: Call) -> Response:
     outcomes = read_records(
-        call, cloud.account.volumes, _details, cloud.settings, tags=lambda volume: volume.tags
+        call, cloud.account.volumes, details, cloud.settings, tags=lambda volume: volume.tags
     )
     return envelope(KIND, outcomes, began=call.began)
 
@@ -116,14 +131,19 @@ def _update(account: Account, volume: Volume, operation: Operation) -> None:
             raise invalid(f"Property '{prop}' cannot be updated")
 
 
+def check_deletable(account: Account, volume: Volume) -> None:
+    """Raises ``ItemError``."""
+    if volume.delete_lock:
+        raise ItemError(ErrorCode.NOT_ALLOWED, "Deletion protection enabled")
+    if volume.attachments:
+        raise ItemError(ErrorCode.ATTACHED, f"Volume '{volume.name}' is attached")
+    account.check_not_busy(volume)
+
+
 async def delete_volumes(cloud: Cloud, call: Call) -> Response:
     def act(target: Identifier) -> Outcome:
         volume = cloud.account.volumes.find(target)
-        if volume.delete_lock:
-            raise ItemError(ErrorCode.NOT_ALLOWED, "Deletion protection enabled")
-        if volume.attachments:
-            raise ItemError(ErrorCode.ATTACHED, f"Volume '{volume.name}' is attached")
-        cloud.account.check_not_busy(volume)
+        check_deletable(cloud.account, volume)
         cloud.account.volumes.remove(volume)
         cloud.runtime.forget_volume(volume.uuid)
         return success(uuid=volume.uuid, name=volume.name)
@@ -206,7 +226,7 @@ def _attachments(account: Account, volume: Volume, source: Identifier | None) ->
     return found
 
 
-def _details(volume: Volume) -> dict[str, Any]:
+def details(volume: Volume) -> dict[str, Any]:
     return {
         "uuid": volume.uuid,
         "name": volume.name,
@@ -219,17 +239,10 @@ def _details(volume: Volume) -> dict[str, Any]:
         "filesystem": volume.filesystem,
         "access_mode": volume.access_mode,
         "delete_lock": volume.delete_lock,
-        "attached_to": [
-            {"uuid": each.instance.uuid, "name": each.instance.name}
-            for each in volume.attachments.values()
-        ],
+        "attached_to": [reference(each.instance) for each in volume.attachments.values()],
         "mounted_by": [
-            {
-                "uuid": each.instance.uuid,
-                "name": each.instance.name,
-                "readonly": each.readonly,
-            }
-            for each in volume.mounted_by
+            {**reference(each.instance), "readonly": each.readonly} for each in volume.mounted_by
         ],
         "tags": list(volume.tags),
+        **({"args": volume.filesystem_args} if volume.filesystem_args else {}),
     }
