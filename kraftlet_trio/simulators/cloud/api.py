@@ -26,9 +26,17 @@ from kraftlet_trio.simulators.cloud.autoscale import refuse_policies
 from kraftlet_trio.simulators.cloud.calls import Call, Cloud, Query
 from kraftlet_trio.simulators.cloud.envelope import refusal
 from kraftlet_trio.simulators.cloud.errors import BadRequest
+from kraftlet_trio.simulators.cloud.fault_endpoints import (
+    read_faults,
+    remove_faults,
+    replace_faults,
+)
 from kraftlet_trio.simulators.cloud.gateway_endpoints import read_authority, read_gateways
 
 Endpoint = Callable[[Cloud, Call], Awaitable[Response]]
+
+OWN_PATHS = "/simulator/"
+"""What lies below is the simulator's own; the platform has nothing there."""
 
 
 @attrs.frozen
@@ -44,6 +52,10 @@ def _routes() -> list[Route]:
     routes = [
         Route("/simulator/v1/gateways", {"GET": read_gateways}),
         Route("/simulator/v1/ca.pem", {"GET": read_authority}),
+        Route(
+            OWN_PATHS + "v1/faults",
+            {"GET": read_faults, "PUT": replace_faults, "DELETE": remove_faults},
+        ),
         Route("/v1/audit", {"GET": subscribe_to_audit}),
         Route("/v1/healthz", {"GET": read_health}),
         Route(

@@ -18,6 +18,7 @@ from kraftlet_trio.simulators.cloud.account import Account
 from kraftlet_trio.simulators.cloud.audit import Audit
 from kraftlet_trio.simulators.cloud.envelope import Outcome, failure, success
 from kraftlet_trio.simulators.cloud.errors import BadRequest, ErrorCode, ItemError
+from kraftlet_trio.simulators.cloud.faults import Faults
 from kraftlet_trio.simulators.cloud.gateway import Gateway
 from kraftlet_trio.simulators.cloud.identifiers import Identifier, read_identifier
 from kraftlet_trio.simulators.cloud.images import ImageCatalogue
@@ -39,6 +40,7 @@ class Cloud:
 
     account: Account
     audit: Audit
+    faults: Faults
     images: ImageCatalogue
     runtime: Runtime
     lifecycle: Lifecycle

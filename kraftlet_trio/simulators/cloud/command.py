@@ -16,6 +16,7 @@ import trio
 from kraftlet_trio.cloud.objects import QuotaUse
 from kraftlet_trio.http.server import serve
 from kraftlet_trio.logs import configure_logs
+from kraftlet_trio.simulators.cloud.fault_rules import FaultRules, RulesError, parse_rules
 from kraftlet_trio.simulators.cloud.images import CatalogueError, ImageCatalogue
 from kraftlet_trio.simulators.cloud.runtime import Runtime
 from kraftlet_trio.simulators.cloud.runtime_process import ProcessRuntime
@@ -54,8 +55,19 @@ log = structlog.get_logger()
     metavar="NAME=NUMBER",
     help="Another hard quota, such as instances=1000. Repeatable.",
 )
+@click.option(
+    "--faults",
+    "faults_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Rules of what goes wrong, YAML or JSON.  [nothing does]",
+)
 def cloud(
-    listen: str, token: str, runtime: str, images: Path | None, quotas: tuple[str, ...]
+    listen: str,
+    token: str,
+    runtime: str,
+    images: Path | None,
+    quotas: tuple[str, ...],
+    faults_file: Path | None,
 ) -> None:
     """Serve a simulated Unikraft Cloud over HTTP until interrupted.
 
@@ -72,6 +84,8 @@ def cloud(
         runtime=chosen,
         settings=CloudSettings(serve_groups=True),
     )
+    rules = _fault_rules(faults_file)
+    simulator.faults.replace(rules.faults, seed=rules.seed)
     configure_logs("info", json=not sys.stderr.isatty())
     trio.run(_serve_until_signalled, simulator, host.strip("[]"), int(port))
 
@@ -96,6 +110,15 @@ def _catalogue(path: Path | None) -> ImageCatalogue:
         return ImageCatalogue.parse(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, CatalogueError) as error:
         raise click.BadParameter(str(error), param_hint="--images") from error
+
+
+def _fault_rules(path: Path | None) -> FaultRules:
+    if path is None:
+        return FaultRules()
+    try:
+        return parse_rules(path.read_bytes())
+    except (OSError, RulesError) as error:
+        raise click.BadParameter(str(error), param_hint="--faults") from error
 
 
 async def _serve_until_signalled(simulator: CloudSimulator, host: str, port: int) -> None:

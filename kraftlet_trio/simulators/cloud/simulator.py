@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hmac
 from collections import Counter
+from collections.abc import Mapping
 from http import HTTPStatus
 
+import attrs
 import trio
 
 from kraftlet_trio.cloud.objects import QuotaLimits, QuotaUse
@@ -58,7 +60,7 @@ class CloudSimulator:
             settings=self.settings,
         )
         self.audit = Audit(owner=self.account.uuid, backlog=self.settings.audit_backlog)
-        self.faults = Faults()
+        self.faults = Faults(self._set_hard_quotas)
         """To be added to at any time."""
         self.requests: Counter[str] = Counter()
         """How many came, by method and route, as in ``GET /v1/instances/{u}``."""
@@ -79,6 +81,7 @@ class CloudSimulator:
                 self._cloud = Cloud(
                     account=self.account,
                     audit=self.audit,
+                    faults=self.faults,
                     images=self.images,
                     runtime=self.runtime,
                     lifecycle=lifecycle,
@@ -92,7 +95,12 @@ class CloudSimulator:
         """Answer one request. ``RuntimeError`` while :meth:`run` is not running."""
         routed = api.find_route(request.path)
         self.requests[f"{request.method} {routed.route.path if routed else 'elsewhere'}"] += 1
+        if request.path.startswith(api.OWN_PATHS):
+            return await self._answer(request, routed)
         return await self.faults.handle(request, lambda request: self._answer(request, routed))
+
+    def _set_hard_quotas(self, changed: Mapping[str, int]) -> None:
+        self.account.hard = attrs.evolve(self.account.hard, **changed)
 
     async def _answer(self, request: Request, routed: api.Routed | None) -> Response:
         if self._cloud is None:

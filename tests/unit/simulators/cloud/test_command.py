@@ -44,6 +44,7 @@ async def test_serves_until_signalled_and_ends_with_success(number, tmp_path):
         (["--token", "t", "--listen", "8090"], "HOST:PORT"),
         (["--token", "t", "--quota", "cats=3"], "cats=3"),
         (["--token", "t", "--images", "pyproject.toml"], "catalogue"),
+        (["--token", "t", "--faults", "pyproject.toml"], "fault rules"),
     ],
 )
 def test_wrong_options_are_explained(options, complaint):
