@@ -62,8 +62,12 @@ class KeepAliveTransport(httpx.AsyncBaseTransport):
         )
 
     async def aclose(self) -> None:
-        """Close what is idle; the other connections are their responses' to close."""
+        """Close what is idle; the other connections are closed with their responses."""
         self._closed = True
+        await self.close_idle()
+
+    async def close_idle(self) -> None:
+        """Have the requests that follow connect anew, as with a new client certificate."""
         idle, self._idle = self._idle, {}
         for connections in idle.values():
             for connection in connections:

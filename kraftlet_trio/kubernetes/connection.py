@@ -91,8 +91,9 @@ class ApiConnection:
         self._extensions = (
             {"sni_hostname": access.tls_server_name} if access.tls_server_name else {}
         )
+        self._transport = transport or KeepAliveTransport(access.ssl_context)
         self._http = httpx.AsyncClient(
-            transport=transport or KeepAliveTransport(access.ssl_context),
+            transport=self._transport,
             # All else is bounded by cancel scopes here, which see a trickling peer too.
             timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
             trust_env=False,
@@ -136,7 +137,7 @@ class ApiConnection:
         async with place:
             with trio.move_on_after(ATTEMPT_SECONDS):
                 response = await self._send(call, stream=False)
-                self._raise_for_status(call, response)
+                await self._raise_for_status(call, response)
                 self._log_warnings(call, response)
                 return response.content
         raise self._unanswered(call)
@@ -167,7 +168,7 @@ class ApiConnection:
             if not response.is_success:
                 with self._unavailable_when_lost(call):
                     await response.aread()
-            self._raise_for_status(call, response)
+            await self._raise_for_status(call, response)
             return response
         raise self._unanswered(call)
 
@@ -193,11 +194,14 @@ class ApiConnection:
         with self._unavailable_when_lost(call):
             return await self._http.send(request, stream=stream)
 
-    def _raise_for_status(self, call: Call, response: httpx.Response) -> None:
+    async def _raise_for_status(self, call: Call, response: httpx.Response) -> None:
         if response.is_success:
             return
         if response.status_code == 401 and self._access.token is not None:
             self._access.token.refused()
+            if isinstance(self._transport, KeepAliveTransport):
+                # They were made with the client certificate that may just have been refused.
+                await self._transport.close_idle()
         raise error_from_answer(
             str(call), response.status_code, response.content, retry_after_seconds(response.headers)
         )

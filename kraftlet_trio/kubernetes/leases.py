@@ -86,13 +86,17 @@ class _Contender:
 
     async def acquire(self) -> None:
         """Wait until the Lease is held."""
+        failing = False
         while True:
             try:
-                with trio.move_on_after(LEADER_ATTEMPT_SECONDS):
+                with trio.fail_after(LEADER_ATTEMPT_SECONDS):
                     if await self._try_acquire():
                         return
-            except KubernetesError as error:
-                log.warning("cannot contend for a lease", lease=self.name, error=str(error))
+                failing = False
+            except (KubernetesError, trio.TooSlowError) as error:
+                if not failing:
+                    failing = True
+                    log.warning("cannot contend for a lease", lease=self.name, error=str(error))
             await trio.sleep(CONTEND_SECONDS * random.uniform(1.0, 2.2))
 
     async def _try_acquire(self) -> bool:

@@ -9,13 +9,13 @@ import trio
 import trustme
 
 from kraftlet_trio.http.messages import Response, json_response
-from kraftlet_trio.http.server import serve
+from kraftlet_trio.http.server import serve, serve_connection
 from kraftlet_trio.kubernetes.client import KubernetesClient
 from kraftlet_trio.kubernetes.config import ClusterAccess
 from kraftlet_trio.kubernetes.credentials import StaticToken, load_client_certificate
 from kraftlet_trio.kubernetes.errors import KubernetesUnavailable
 from kraftlet_trio.kubernetes.resources import PODS
-from tests.unit.kubernetes.scripted import event, pod
+from tests.unit.kubernetes.scripted import event, pod, status
 
 AUTHORITY = trustme.CA()
 
@@ -102,3 +102,25 @@ async def test_stranger_is_not_trusted(server):
             match=r"cannot reach the Kubernetes API at https://127.*certificate verify failed",
         ):
             await read(client, until=1)
+
+
+async def test_refused_credential_is_replaced_on_a_new_connection(nursery):
+    connections = 0
+
+    async def handler(request):
+        if connections == 1:
+            return status(401, "Unauthorized")
+        return json_response(pod("web"))
+
+    async def connected(stream):
+        nonlocal connections
+        connections += 1
+        await serve_connection(handler, stream)
+
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    nursery.start_soon(trio.serve_listeners, connected, [listener])
+    server = f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
+    async with KubernetesClient(ClusterAccess(server=server, token=StaticToken("t"))) as client:
+        await client.get(PODS, "web", namespace="default")
+        await client.get(PODS, "web", namespace="default")
+    assert connections == 2
