@@ -172,7 +172,9 @@ def _short_hash(digest: bytes) -> str:
     """The first 8 characters in a row, of *digest* in base32, with a digit among them."""
     text = b32encode(digest).decode().rstrip("=").lower()
     windows = (text[at : at + _HASH_CHARACTERS] for at in range(len(text) - _HASH_CHARACTERS + 1))
-    return next((window for window in windows if not window.isalpha()), text[:_HASH_CHARACTERS])
+    # One digest in 50 000 has no digit at all.
+    without = text[: _HASH_CHARACTERS - 1] + "2"
+    return next((window for window in windows if not window.isalpha()), without)
 
 
 def _base62(digest: bytes) -> str:
