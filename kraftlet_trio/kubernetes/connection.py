@@ -176,13 +176,8 @@ class ApiConnection:
         headers = {}
         if call.content is not None:
             headers["content-type"] = call.content_type
-        if self._access.token is not None:
-            try:
-                authorization = await self._access.token.authorization()
-            except ConfigError as error:
-                raise Unauthorized(f"{call}: {error}") from error
-            if authorization is not None:
-                headers["authorization"] = authorization
+        if authorization := await self._authorization(call):
+            headers["authorization"] = authorization
         request = self._http.build_request(
             call.method,
             self._access.server + call.path,
@@ -193,6 +188,18 @@ class ApiConnection:
         )
         with self._unavailable_when_lost(call):
             return await self._http.send(request, stream=stream)
+
+    async def _authorization(self, call: Call) -> str | None:
+        if self._access.token is None:
+            return None
+        try:
+            authorization = await self._access.token.authorization()
+        except ConfigError as error:
+            raise Unauthorized(f"{call}: {error}") from error
+        if authorization and not (authorization.isascii() and authorization.isprintable()):
+            # Refused here, as libraries would repeat it in their complaint.
+            raise Unauthorized(f"{call}: the credential holds characters that no header may")
+        return authorization
 
     async def _raise_for_status(self, call: Call, response: httpx.Response) -> None:
         if response.is_success:

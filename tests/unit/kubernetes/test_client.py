@@ -220,6 +220,15 @@ async def test_token_is_in_no_error(client_of):
         assert "s3cret" not in str(caught.value) + repr(caught.value) + repr(secret)
 
 
+@pytest.mark.parametrize("token", ["s3cret\nx", "s3cret\x00", "s3crét"])
+async def test_impossible_token_is_not_repeated(client_of, token):
+    api = ScriptedApi([READY])
+    with pytest.raises(Unauthorized, match="characters that no header may") as caught:
+        await get(client_of(api, token=StaticToken(token)))
+    assert "s3cr" not in str(caught.value)
+    assert api.requests == []
+
+
 async def test_missing_credential_is_unauthorized(client_of):
     class Broken(ReloadingToken):
         async def authorization(self):
