@@ -109,8 +109,7 @@ def a_stopped_instance(
         stop_reason=stop_reason,
         stop_code=stop_code,
         exit_code=exit_code,
-        stopped_at=ago(seconds_ago),
-        **fields,
+        **{"stopped_at": ago(seconds_ago)} | fields,
     )
 
 

@@ -198,7 +198,7 @@ def unknown_end(status: ContainerStatus, message: str, now: datetime) -> Contain
         reason="ContainerStatusUnknown",
         message=message,
         started_at=status.state.running.started_at if status.state.running else None,
-        finished_at=now,
+        finished_at=_whole_seconds(now),
         container_id=status.container_id,
     )
 
@@ -217,7 +217,7 @@ def _running(
     return attrs.evolve(
         status,
         state=ContainerState(
-            running=ContainerStateRunning(started_at=_whole_seconds(instance.started_at) or now)
+            running=ContainerStateRunning(started_at=_whole_seconds(instance.started_at or now))
         ),
         last_state=ContainerState(terminated=end),
         ready=ready,
@@ -236,7 +236,6 @@ def _ended(
     init: bool,
     now: datetime,
 ) -> ContainerStatus:
-    finished_at = _whole_seconds(instance.stopped_at)
     before = last_end(previous)
     reported = reported_end(previous, instance, restarted=held.restarted)
     if reported:
@@ -250,7 +249,7 @@ def _ended(
             reason=end.reason,
             message=end.message,
             started_at=started_at or _whole_seconds(instance.started_at),
-            finished_at=finished_at or now,
+            finished_at=_whole_seconds(instance.stopped_at or now),
             container_id=status.container_id,
         )
         older = before or previous.last_state.terminated

@@ -76,7 +76,7 @@ def pod_status(
     *instances* and *held* are by container name. *stopped_for_good* says that the Pod is being
     deleted and nothing of it runs any more: each container gets an end, the phase is terminal.
     """
-    now = now.replace(microsecond=0)
+    second = now.replace(microsecond=0)
     stopped_by_us = pod.metadata.deletion_timestamp is not None or is_over(pod, previous)
     creating = "PodInitializing" if pod.spec.init_containers else "ContainerCreating"
 
@@ -125,10 +125,10 @@ def pod_status(
         pod_ips=(IP(ip=pod_ip),) if pod_ip else (),
         host_ip=host_ip,
         host_ips=(IP(ip=host_ip),) if host_ip else (),
-        start_time=previous.start_time or now,
+        start_time=previous.start_time or second,
         qos_class=previous.qos_class,
     )
-    return attrs.evolve(status, conditions=_conditions(pod, status, previous, now))
+    return attrs.evolve(status, conditions=_conditions(pod, status, previous, second))
 
 
 def _pod_ip(pod: Pod, instances: Mapping[str, Instance]) -> str:

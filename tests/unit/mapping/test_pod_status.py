@@ -375,6 +375,29 @@ def test_a_condition_keeps_its_time_until_its_status_changes():
 # The rest
 
 
+def test_a_stop_without_a_reason_is_over_when_its_time_is_up_to_the_fraction():
+    """Else what is to be done about it, and what is told, would wait for each other."""
+    pod = a_pod(status=a_status(running()))
+    unexplained = a_stopped_instance(stop_reason=0, stopped_at=NOW + timedelta(seconds=0.2))
+    early = status_of(pod, unexplained, now=NOW + timedelta(seconds=2.1))
+    assert early.container_statuses[0].state.running
+    status = status_of(pod, unexplained, now=NOW + timedelta(seconds=2.2))
+    end = status.container_statuses[0].state.terminated
+    assert (end.reason, end.finished_at) == ("ContainerStatusUnknown", NOW)
+
+
+def test_all_times_are_whole_seconds():
+    fraction = timedelta(seconds=0.7)
+    lost = status_of(a_pod(status=a_status(running())), now=NOW + fraction)
+    [container] = lost.container_statuses
+    assert container.state.terminated.finished_at == NOW
+    assert lost.start_time == NOW
+    fresh = status_of(a_pod(), an_instance(started_at=None), now=NOW + fraction)
+    assert fresh.container_statuses[0].state.running.started_at == NOW
+    ended = status_of(a_pod(**NEVER), an_exited_instance(stopped_at=None), now=NOW + fraction)
+    assert ended.container_statuses[0].state.terminated.finished_at == NOW
+
+
 def test_a_pod_has_the_address_of_its_first_container():
     pod = a_pod(containers=["b", "a"])
     addresses = [an_instance("a", private_ip="10.0.0.1"), an_instance("b", private_ip="10.0.0.2")]
