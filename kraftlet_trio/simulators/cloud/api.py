@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
+from urllib.parse import unquote
 
 import attrs
 import trio
@@ -32,8 +33,10 @@ from kraftlet_trio.simulators.cloud.fault_endpoints import (
     replace_faults,
 )
 from kraftlet_trio.simulators.cloud.gateway_endpoints import read_authority, read_gateways
+from kraftlet_trio.simulators.cloud.plugin_routes import forward_to_plugin
 
 Endpoint = Callable[[Cloud, Call], Awaitable[Response]]
+ANY_METHOD = "*"
 
 OWN_PATHS = "/simulator/"
 """What lies below is the simulator's own; the platform has nothing there."""
@@ -41,10 +44,16 @@ OWN_PATHS = "/simulator/"
 
 @attrs.frozen
 class Route:
-    """One path with the endpoint for each method. ``{u}`` stands for a UUID in the path."""
+    """One path with the endpoint for each method.
+
+    In the path ``{u}`` stands for a UUID, ``{name}`` for another word, ``{rest}`` for what may
+    follow.
+    """
 
     path: str
     endpoints: dict[str, Endpoint]
+    decides_access: bool = False
+    """Whether its endpoint judges who may call it."""
 
 
 def _routes() -> list[Route]:
@@ -70,6 +79,8 @@ def _routes() -> list[Route]:
         Route("/v1/users/quotas", {"GET": read_quotas}),
         Route("/v1/users/{u}/quotas", {"GET": read_quotas}),
     ]
+    plugins = "/v1/instances/{u}/plugins/{name}/{rest}"
+    routes.append(Route(plugins, {ANY_METHOD: forward_to_plugin}, decides_access=True))
     bulk_and_single: list[tuple[str, str, dict[str, Endpoint]]] = [
         ("/v1/instances", "/start", {"PUT": instance_runs.start_instances}),
         ("/v1/instances", "/stop", {"PUT": instance_runs.stop_instances}),
@@ -149,6 +160,7 @@ _ROUTES = [
             re.escape(route.path)
             .replace(r"\{u\}", "(?P<uuid>[^/]+)")
             .replace(r"\{name\}", "(?P<name>[^/]+)")
+            .replace(r"/\{rest\}", "(?:/(?P<rest>.*))?")
         ),
         route,
     )
@@ -162,26 +174,37 @@ class Routed:
 
     route: Route
     uuid: str | None
+    name: str
+    rest: str
 
 
 def find_route(path: str) -> Routed | None:
     for pattern, route in _ROUTES:
         if match := pattern.fullmatch(path):
-            return Routed(route, match.groupdict().get("uuid"))
+            words = match.groupdict()
+            return Routed(route, words.get("uuid"), words.get("name", ""), words.get("rest") or "")
     return None
 
 
-async def answer(cloud: Cloud, request: Request, routed: Routed | None) -> Response:
-    """Answer a request whose token is right."""
+async def answer(
+    cloud: Cloud, request: Request, routed: Routed | None, *, authorized: bool
+) -> Response:
+    """Answer a request. *authorized*: it has the platform's token. Only plugins do without."""
+    if not (authorized or (routed is not None and routed.route.decides_access)):
+        return refusal(HTTPStatus.UNAUTHORIZED, "Unauthorized")
     if routed is None:
         return refusal(HTTPStatus.NOT_FOUND, "No such API endpoint")
-    endpoint = routed.route.endpoints.get(request.method)
+    endpoints = routed.route.endpoints
+    endpoint = endpoints.get(request.method) or endpoints.get(ANY_METHOD)
     if endpoint is None:
         return refusal(HTTPStatus.METHOD_NOT_ALLOWED, "Wrong method")
     call = Call(
         request=request,
         query=Query.parse(request.query_string),
         uuid=routed.uuid,
+        name=unquote(routed.name),
+        rest=routed.rest,
+        authorized=authorized,
         began=trio.current_time(),
     )
     try:

@@ -102,6 +102,12 @@ class Call:
     query: Query
     uuid: str | None
     """Of a by-UUID form, as it stands in the path."""
+    name: str = ""
+    """Another word of the path, decoded."""
+    rest: str = ""
+    """What follows the path of a plugin, percent-encoded, without a slash before it."""
+    authorized: bool = True
+    """Whether it has the platform's token."""
     began: float
     """On Trio's clock."""
 

@@ -36,6 +36,7 @@ _FEATURES = ("delete-on-stop",)
 _DEFAULT_COOLDOWN_MS = 1000
 _MOST_ROMS = 8
 _MOST_PLUGINS = 8
+_LONGEST_PLUGIN_TOKEN = 256
 _MOST_REPLICAS = 255
 _MOST_ROM_FILES = 16
 _MOST_ROM_BYTES = 1_000_000
@@ -239,6 +240,8 @@ def read_plugin(members: Members) -> dict[str, Any]:
         kind = authorization.choice("type", ("userdb", "bearer")) or "userdb"
         token = authorization.text("token")
         authorization.done()
+        if kind == "bearer" and not (token and len(token) <= _LONGEST_PLUGIN_TOKEN):
+            raise invalid("A plugin's bearer authorization needs a token of at most 256 characters")
         plugin["authorization"] = {"type": kind, "token": token}
     members.done()
     return plugin
