@@ -17,6 +17,7 @@ from kraftlet_trio.simulators.kubernetes.metadata import check_name
 from kraftlet_trio.simulators.kubernetes.registry import Deletion, Registry, Subresource
 from kraftlet_trio.simulators.kubernetes.representations import Representation
 from kraftlet_trio.simulators.kubernetes.resources import (
+    NAMESPACES,
     PODS,
     SERVICE_ACCOUNTS,
     Json,
@@ -75,6 +76,8 @@ class Exchange:
             case "DELETE", Target(subresource=""):
                 return self._delete()
             case method, Target(subresource="" | "status" | "finalize" as part):
+                if part == "finalize" and self.resource is not NAMESPACES:
+                    raise errors.no_such_path()
                 if part and not self.resource.has_status:
                     raise errors.no_such_path()
                 return self._read_or_update(method, part)

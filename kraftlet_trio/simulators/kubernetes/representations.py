@@ -24,7 +24,7 @@ class Representation(Protocol):
 
 @attrs.frozen
 class PlainJson:
-    """Objects as they are, each encoded once for all who read it."""
+    """Objects as they are."""
 
     def one(self, stored: Stored) -> bytes:
         return stored.encoded

@@ -41,7 +41,7 @@ from kraftlet_trio.simulators.kubernetes.routes import find_target
 from kraftlet_trio.simulators.kubernetes.storage import Storage
 from kraftlet_trio.simulators.kubernetes.tables import TableRepresentation
 
-_HISTORY_LIMIT = 10_000
+_HISTORY_LIMIT = 5_000
 _HEALTH_PATHS = ("/healthz", "/livez", "/readyz")
 _NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
 

@@ -65,14 +65,17 @@ class Stored:
 
     @cached_property
     def item(self) -> bytes:
-        """JSON as it stands in a list, where Go leaves out kind and apiVersion."""
+        """JSON as it stands in a list, where Go leaves out kind and apiVersion.
+
+        Made once, however many watchers there are.
+        """
         return orjson.dumps(
             {key: part for key, part in self.value.items() if key not in ("kind", "apiVersion")}
         )
 
-    @cached_property
+    @property
     def encoded(self) -> bytes:
-        """JSON of the object by itself; made once, however many watchers there are."""
+        """JSON of the object by itself."""
         head = f'{{"kind":"{self.resource.kind}","apiVersion":"{self.resource.api_version}",'
         return head.encode() + self.item[1:]
 
@@ -256,8 +259,8 @@ class Storage:
 
     def _publish(self, shelf: _Shelf, change: Change) -> None:
         shelf.log.append(change)
-        # Trimmed by half, so that the cost of moving the rest stays constant a write.
-        if len(shelf.log) > 2 * self._history_limit:
+        # Trimmed in slices, so that the cost of moving the rest stays small a write.
+        if len(shelf.log) > 1.25 * self._history_limit:
             shelf.forget(len(shelf.log) - self._history_limit)
         for subscription in shelf.bells.values():
             subscription.ring()
