@@ -20,11 +20,11 @@ from kraftlet_trio import __version__
 from kraftlet_trio.cloud.access import CloudAccess, trust
 from kraftlet_trio.cloud.envelope import Envelope, read_answer
 from kraftlet_trio.cloud.errors import CloudUnauthorized, CloudUnavailable, ResourceBusy
+from kraftlet_trio.http.transport import KeepAliveTransport
 
-CONCURRENT_READS = 4
-CONCURRENT_WRITES = 12
-"""Counted apart, so that a thousand Pods being created do not hide what became of the first. No
-more of either than needed: the connection pool looks at every connection at every request."""
+CONCURRENT_READS = 16
+CONCURRENT_WRITES = 32
+"""Counted apart, so that a thousand Pods being created do not hide what became of the first."""
 CONNECT_SECONDS = 10.0
 ATTEMPT_SECONDS = 30.0
 """No request here asks the platform to wait, so a longer silence is a dead path."""
@@ -66,7 +66,10 @@ class CloudSession:
         self._reads = trio.CapacityLimiter(CONCURRENT_READS)
         self._writes = trio.CapacityLimiter(CONCURRENT_WRITES)
         self._http = httpx.AsyncClient(
-            transport=transport or _network_transport(access),
+            transport=transport
+            or KeepAliveTransport(
+                access.ssl_context or trust(), keep_idle_seconds=IDLE_CONNECTION_SECONDS
+            ),
             # Whole attempts are bounded by cancel scopes, which see a trickling peer too.
             timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
             trust_env=False,
@@ -154,19 +157,6 @@ class CloudSession:
             if response.status_code == 429:
                 raise _NotSeen(str(error), retry_after=error.retry_after) from error
             raise
-
-
-def _network_transport(access: CloudAccess) -> httpx.AsyncBaseTransport:
-    connections = CONCURRENT_READS + CONCURRENT_WRITES
-    return httpx.AsyncHTTPTransport(
-        verify=access.ssl_context or trust(),
-        trust_env=False,
-        limits=httpx.Limits(
-            max_connections=connections,
-            max_keepalive_connections=connections,
-            keepalive_expiry=IDLE_CONNECTION_SECONDS,
-        ),
-    )
 
 
 def _reason(error: BaseException) -> str:

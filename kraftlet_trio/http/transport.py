@@ -39,9 +39,15 @@ class KeepAliveTransport(httpx.AsyncBaseTransport):
     """Raises httpx's errors; those of a connection that was never made are ``ConnectError`` and
     ``ConnectTimeout``. A request's timeouts bound its connect, and each write and read."""
 
-    def __init__(self, ssl_context: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        ssl_context: ssl.SSLContext | None = None,
+        *,
+        keep_idle_seconds: float = KEEP_IDLE_SECONDS,
+    ) -> None:
         """*ssl_context* is for ``https``; by default one that trusts the system's authorities."""
         self._ssl_context = ssl_context
+        self._keep_idle_seconds = keep_idle_seconds
         self._idle: dict[_Origin, list[_Connection]] = {}
         self._closed = False
 
@@ -81,7 +87,7 @@ class KeepAliveTransport(httpx.AsyncBaseTransport):
         idle = self._idle.setdefault(origin, [])
         idle.append(connection)
         now = trio.current_time()
-        while idle and (len(idle) > MAX_IDLE or idle[0].is_stale(now)):
+        while idle and (len(idle) > MAX_IDLE or idle[0].is_stale(now, self._keep_idle_seconds)):
             await idle.pop(0).close()
 
     async def _take(self, origin: _Origin) -> _Connection | None:
@@ -89,7 +95,7 @@ class KeepAliveTransport(httpx.AsyncBaseTransport):
         idle = self._idle.get(origin, ())
         while idle:
             connection = idle.pop()
-            if not connection.is_stale(trio.current_time()):
+            if not connection.is_stale(trio.current_time(), self._keep_idle_seconds):
                 return connection
             await connection.close()
         return None
@@ -187,9 +193,9 @@ class _Connection:
         self._idle_since = trio.current_time()
         return True
 
-    def is_stale(self, now: float) -> bool:
+    def is_stale(self, now: float, keep_idle_seconds: float) -> bool:
         # Bytes that nobody asked for are the server's goodbye.
-        return now - self._idle_since > KEEP_IDLE_SECONDS or self._socket.is_readable()
+        return now - self._idle_since > keep_idle_seconds or self._socket.is_readable()
 
     async def close(self) -> None:
         """At once, even under cancellation."""

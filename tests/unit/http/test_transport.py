@@ -146,11 +146,13 @@ async def test_connection_closed_while_idle_is_not_used_again(raw_server_of, cli
     assert server.connections == 3
 
 
-async def test_connection_long_idle_is_not_used_again(server_of, client, monkeypatch):
-    monkeypatch.setattr(transport, "KEEP_IDLE_SECONDS", -1.0)
+async def test_connection_long_idle_is_not_used_again(server_of):
     server = await server_of(echo)
-    for _ in range(3):
-        await client.get(server.url)
+    async with httpx.AsyncClient(
+        transport=KeepAliveTransport(keep_idle_seconds=-1.0), trust_env=False
+    ) as client:
+        for _ in range(3):
+            await client.get(server.url)
     assert server.connections == 3
     with trio.fail_after(5):
         await server.all_closed.wait()
