@@ -9,11 +9,12 @@ from __future__ import annotations
 import random
 import string
 from collections.abc import Callable, Iterable
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 
 import trio
 
 from kraftlet_trio.cloud.objects import QuotaLimits, QuotaUse
+from kraftlet_trio.doorbell import Doorbell
 from kraftlet_trio.simulators.cloud.actions import new_uuid
 from kraftlet_trio.simulators.cloud.errors import ErrorCode, ItemError, quota_exceeded
 from kraftlet_trio.simulators.cloud.records import (
@@ -60,14 +61,16 @@ class Account:
         self.settings = settings
         self.health = {"images": "healthy", "systemd": "healthy"}
         """The node's checks, as its health endpoint shows them. May be changed at any time."""
-        self.instances: Collection[Instance] = Collection("instance")
-        self.groups: Collection[ServiceGroup] = Collection("service group")
-        self.volumes: Collection[Volume] = Collection("volume")
-        self.templates: Collection[Instance] = Collection("instance template")
-        self.checkpoints: Collection[Instance] = Collection("checkpoint")
-        self.volume_templates: Collection[Volume] = Collection("volume template")
-        self.certificates: Collection[Certificate] = Collection("certificate")
-        self.pins: Collection[Pin] = Collection("image")
+        self.changed = Doorbell()
+        """Rung whenever one of the resources may have changed."""
+        self.instances: Collection[Instance] = Collection("instance", self.changed)
+        self.groups: Collection[ServiceGroup] = Collection("service group", self.changed)
+        self.volumes: Collection[Volume] = Collection("volume", self.changed)
+        self.templates: Collection[Instance] = Collection("instance template", self.changed)
+        self.checkpoints: Collection[Instance] = Collection("checkpoint", self.changed)
+        self.volume_templates: Collection[Volume] = Collection("volume template", self.changed)
+        self.certificates: Collection[Certificate] = Collection("certificate", self.changed)
+        self.pins: Collection[Pin] = Collection("image", self.changed)
         self.retained: list[Instance] = []
         """Deleted instances that can still be read."""
         self.perishables: set[str] = set()
@@ -112,6 +115,13 @@ class Account:
             if address not in self._addresses:
                 self._addresses.add(address)
                 return address
+
+    def reclaim_address(self, address: str) -> str:
+        """*address* for who had it before; another one if it is not of this network."""
+        if IPv4Address(address) not in self._network:
+            return self.take_address()
+        self._addresses.add(address)
+        return address
 
     def attach(self, volume: Volume, instance: Instance, *, at: str, readonly: bool) -> None:
         """To an instance that runs, it takes effect when that rests."""

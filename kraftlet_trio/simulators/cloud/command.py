@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from kraftlet_trio.simulators.cloud.runtime_process import ProcessRuntime
 from kraftlet_trio.simulators.cloud.runtime_virtual import VirtualRuntime
 from kraftlet_trio.simulators.cloud.settings import EXAMPLE_HARD_QUOTAS, CloudSettings
 from kraftlet_trio.simulators.cloud.simulator import CloudSimulator
+from kraftlet_trio.simulators.cloud.state_directory import StateDirectory
+from kraftlet_trio.simulators.cloud.state_format import StateError
 
 log = structlog.get_logger()
 
@@ -61,6 +64,13 @@ log = structlog.get_logger()
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Rules of what goes wrong, YAML or JSON.  [nothing does]",
 )
+@click.option(
+    "--state",
+    "state_path",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Keep resources, logs and volumes there, and begin with them.  [forget all at the end]",
+)
 def cloud(
     listen: str,
     token: str,
@@ -68,26 +78,43 @@ def cloud(
     images: Path | None,
     quotas: tuple[str, ...],
     faults_file: Path | None,
+    state_path: Path | None,
 ) -> None:
-    """Serve a simulated Unikraft Cloud over HTTP until interrupted.
-
-    It keeps all resources in memory, and forgets them at its end.
-    """
+    """Serve a simulated Unikraft Cloud over HTTP until interrupted."""
     host, _, port = listen.rpartition(":")
     if not host or not port.isdigit():
         raise click.BadParameter("not of the form HOST:PORT", param_hint="--listen")
-    chosen: Runtime = ProcessRuntime() if runtime == "process" else VirtualRuntime()
-    simulator = CloudSimulator(
-        token=token,
-        quotas=_hard_quotas(quotas),
-        images=_catalogue(images),
-        runtime=chosen,
-        settings=CloudSettings(serve_groups=True),
-    )
-    rules = _fault_rules(faults_file)
-    simulator.faults.replace(rules.faults, seed=rules.seed)
-    configure_logs("info", json=not sys.stderr.isatty())
-    trio.run(_serve_until_signalled, simulator, host.strip("[]"), int(port))
+    with _state(state_path) as state:
+        volumes = None if state is None else state.volumes
+        simulator = CloudSimulator(
+            token=token,
+            quotas=_hard_quotas(quotas),
+            images=_catalogue(images),
+            runtime=_runtime(runtime, volumes),
+            settings=CloudSettings(serve_groups=True),
+            state=state,
+        )
+        rules = _fault_rules(faults_file)
+        simulator.faults.replace(rules.faults, seed=rules.seed)
+        configure_logs("info", json=not sys.stderr.isatty())
+        trio.run(_serve_until_signalled, simulator, host.strip("[]"), int(port))
+
+
+@contextmanager
+def _state(path: Path | None) -> Iterator[StateDirectory | None]:
+    if path is None:
+        yield None
+        return
+    with ExitStack() as stack:
+        try:
+            state = stack.enter_context(StateDirectory.opened(path))
+        except StateError as error:
+            raise click.BadParameter(str(error), param_hint="--state") from error
+        yield state
+
+
+def _runtime(name: str, volumes: Path | None) -> Runtime:
+    return ProcessRuntime(volumes=volumes) if name == "process" else VirtualRuntime()
 
 
 def _hard_quotas(settings: Iterable[str]) -> QuotaUse:

@@ -83,10 +83,10 @@ class Lifecycle:
         self._lives[instance.uuid] = life
         self._nursery.start_soon(self._live, instance, life, name=f"instance {instance.name}")
 
-    def start_if_possible(self, instance: Instance) -> None:
+    def start_if_possible(self, instance: Instance, *, origin: str = "api") -> None:
         """Like :meth:`start`, but a refusal leaves it stopped, with the platform to blame."""
         try:
-            self.start(instance)
+            self.start(instance, origin=origin)
         except ItemError:
             self._come_to_rest(instance, STOPPED, START_REFUSED)
 
@@ -149,6 +149,11 @@ class Lifecycle:
         instance.restart = None
         if instance.holds_mounts:
             self._come_to_rest(instance, STOPPED, FORCED)
+
+    def lose(self, instance: Instance, state: str, stop: Stop) -> None:
+        """Its guest is gone, and nobody tends it: it rests in *state*, because of *stop*."""
+        instance.restart = None
+        self._come_to_rest(instance, state, stop)
 
     def delete(self, instance: Instance, *, origin: str = "api") -> None:
         """Stop it at once and remove it from the account. Raises ``ItemError`` if it is locked."""
@@ -386,6 +391,7 @@ class Lifecycle:
         """Into another state, as everybody who waits for it and the audit stream are told."""
         previous, instance.state, instance.stop = instance.state, state, stop
         instance.notify()
+        self._account.instances.touch()
         if state != previous:
             self._audit.state_changed(instance, previous)
 

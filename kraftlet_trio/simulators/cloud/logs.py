@@ -26,6 +26,19 @@ class Log:
             del self._kept[:surplus]
             self.start += surplus
 
+    @classmethod
+    def resumed(cls, capacity: int, start: int, content: bytes) -> Log:
+        """One that goes on where an earlier one ended."""
+        log = cls(capacity)
+        log.start = start
+        log.append(content)
+        return log
+
+    @property
+    def content(self) -> bytes:
+        """All that is still there."""
+        return bytes(self._kept)
+
     def read(self, offset: int, limit: int) -> tuple[int, bytes]:
         """Up to *limit* bytes from *offset*, and the offset they begin at.
 

@@ -281,7 +281,8 @@ R = TypeVar("R", bound=Record)
 class Collection(Generic[R]):
     """Records of one kind in the order of their creation, by UUID and by name."""
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, account_changed: Doorbell) -> None:
+        self._account_changed = account_changed
         self.kind = kind
         """As messages call it."""
         self.changed = Doorbell()
@@ -310,16 +311,17 @@ class Collection(Generic[R]):
     def add(self, record: R) -> None:
         self._by_uuid[record.uuid] = record
         self._by_name[record.name] = record
-        self.changed.ring()
+        self.touch()
 
     def remove(self, record: R) -> None:
         del self._by_uuid[record.uuid]
         del self._by_name[record.name]
-        self.changed.ring()
+        self.touch()
 
     def touch(self) -> None:
         """One of the records was changed."""
         self.changed.ring()
+        self._account_changed.ring()
 
     def find(self, identifier: Identifier) -> R:
         """Raises ``ItemError``: not found."""
