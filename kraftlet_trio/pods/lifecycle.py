@@ -62,7 +62,9 @@ def next_steps(observed: Observed, memory: Memory, now: datetime) -> Plan:
         return _tear_down(observed, memory, now)
     reported = memory.reported or pod.status
     if reported.phase in (SUCCEEDED, FAILED):
-        return Plan(report=False)  # a terminal status never changes again
+        # A terminal status never changes again, but what was started meanwhile may still run.
+        winding_down = _wind_down(_Draft(observed, memory, reported, now))
+        return attrs.evolve(winding_down, report=False)
     if is_over(pod, reported):
         return _wind_down(_Draft(observed, memory, reported, now))
     wanted = frozenset(observed.wanted_groups.values())

@@ -437,7 +437,15 @@ def test_an_instance_that_keeps_vanishing_is_made_anew_with_back_off():
 @pytest.mark.parametrize("phase", ["Succeeded", "Failed"])
 def test_a_terminal_pod_is_left_alone(phase):
     pod = a_pod(status=a_status(terminated(exit_code=1), phase=phase))
-    assert plan_for(pod, owned=False) == Plan(report=False)
+    plan = plan_for(pod, owned=False)
+    assert (plan.steps, plan.report, plan.wake_at) == ((), False, None)
+
+
+def test_a_sidecar_that_was_started_while_its_pod_ended_is_stopped():
+    ended = a_status(terminated(), init=[terminated("proxy", exit_code=137)], phase="Succeeded")
+    pod = a_pod(init=[a_sidecar()], **NEVER, status=ended)
+    plan = plan_for(pod, an_instance("proxy", cloud.STARTING), an_exited_instance())
+    assert (plan.steps, plan.report) == ((stop("proxy"),), False)
 
 
 def test_what_was_written_last_counts_although_the_store_does_not_show_it_yet():
