@@ -181,19 +181,21 @@ class ServiceGroups:
             log.info("service group updated", service_group=present.name)
 
     async def _remove(self, group: _Group) -> None:
-        with trio.move_on_after(_LEAVING_SECONDS):
-            while not group.holders:
-                present = await self._cloud.get_service_group(group.name)
-                if present is None:
-                    return
-                if not present.instances and not group.holders:
-                    group.ready = False
-                    await self._cloud.delete_service_group(present.uuid)
-                    log.info("service group deleted", service_group=group.name)
-                    return
-                await trio.sleep(_FIRST_RETRY_SECONDS)
-        if not group.holders:
-            log.info("service group kept, others use it", service_group=group.name)
+        give_up_at: float | None = None
+        while (present := await self._cloud.get_service_group(group.name)) is not None:
+            if group.holders:
+                return
+            if not present.instances:
+                group.ready = False
+                await self._cloud.delete_service_group(present.uuid)
+                log.info("service group deleted", service_group=group.name)
+                return
+            # Counted from here: a platform that is slow to answer says nothing about members.
+            give_up_at = give_up_at or trio.current_time() + _LEAVING_SECONDS
+            if trio.current_time() >= give_up_at:
+                log.info("service group kept, others use it", service_group=group.name)
+                return
+            await trio.sleep(_FIRST_RETRY_SECONDS)
 
 
 def _merged(

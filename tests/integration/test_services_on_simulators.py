@@ -1,0 +1,186 @@
+"""Services that come, change and go, and what becomes of the groups behind them."""
+
+from __future__ import annotations
+
+import trio
+
+from kraftlet_trio.simulators.cloud.faults import AnswerStatus
+from tests.manifests import a_container, a_pod, a_service
+
+DOMAIN = "cloud.unikraft.v1.services/domain"
+
+
+async def test_service_that_comes_after_its_pod_replaces_the_instance(autojump_clock, world):
+    await world.start_daemon()
+    world.apply(a_pod("web", a_container()))
+    await world.eventually(world.is_ready)
+    before = world.instances()["web-app"].uuid
+    world.apply(a_service())
+    await world.eventually(lambda: world.members() == {"web": {"web-app"}})
+    await world.eventually(world.is_ready)
+    assert world.instances()["web-app"].uuid != before
+    assert world.container()["restartCount"] == 1
+    await world.check_quiet(seconds=60)
+
+
+async def test_service_that_comes_later_takes_over_from_the_group_of_the_one_port(
+    autojump_clock, world
+):
+    await world.start_daemon()
+    world.apply(a_pod())
+    await world.eventually(world.is_ready)
+    [generated] = world.groups()
+    assert generated != "web"
+    world.apply(a_service())
+    await world.eventually(lambda: world.members() == {"web": {"web-app"}})
+    await world.eventually(world.is_ready)
+
+
+async def test_edited_ports_and_domains_reach_the_group_in_place(autojump_clock, world):
+    await world.start_daemon()
+    world.apply(a_service("web", {443: 8080}, annotations={DOMAIN: "shop"}), a_pod())
+    await world.eventually(world.is_ready)
+    group, instance = world.groups()["web"], world.instances()["web-app"]
+    zone = world.cloud.account.zone
+    assert group.domains == (f"shop.{zone}",)
+
+    def edited(service):
+        service["metadata"]["annotations"][DOMAIN] = "store"
+        service["spec"]["ports"] = [
+            {"name": "a", "port": 443, "targetPort": 9090},
+            {"name": "b", "port": 80, "targetPort": 8080},
+        ]
+        return service
+
+    world.cluster.change("services", "web", edited)
+    await world.eventually(lambda: world.published() == {"web": {443: 9090, 80: 8080}})
+    await world.eventually(lambda: group.domains == (f"store.{zone}",))
+    assert world.groups()["web"] is group
+    assert world.instances()["web-app"] is instance
+    assert {port.port: port.handlers for port in group.services} == {
+        80: ("http",),
+        443: ("tls", "http"),
+    }
+    assert world.container()["restartCount"] == 0
+    await world.check_quiet(seconds=60)
+
+
+async def test_edit_while_the_daemon_is_away_is_made_up_for(autojump_clock, world):
+    await world.start_daemon()
+    world.apply(a_service("web", {443: 8080}), a_pod())
+    await world.eventually(world.is_ready)
+    world.kill_daemon()
+
+    def edited(service):
+        service["spec"]["ports"] = [{"name": "a", "port": 8443, "targetPort": 8080}]
+        return service
+
+    world.cluster.change("services", "web", edited)
+    await world.start_daemon()
+    await world.eventually(lambda: world.published() == {"web": {8443: 8080}})
+    assert world.container()["restartCount"] == 0
+
+
+async def test_group_outlives_its_service_until_the_last_pod_goes(autojump_clock, world):
+    pods = [a_pod(name, labels={"app": "web"}) for name in ("one", "two")]
+    await world.start_daemon()
+    world.apply(a_service(), *pods)
+    await world.eventually(lambda: world.are_ready(2))
+    world.delete(a_service())
+    await trio.sleep(30)
+    assert world.members() == {"web": {"one-app", "two-app"}}
+    assert world.are_ready(2)
+    world.delete(pods[0])
+    await world.eventually(lambda: world.pod_names() == {"two"})
+    assert world.members() == {"web": {"two-app"}}
+    world.delete(pods[1])
+    await world.eventually(world.is_empty)
+
+
+async def test_group_stays_for_an_instance_that_somebody_else_put_into_it(autojump_clock, world):
+    await world.start_daemon()
+    world.apply(a_service(), a_pod())
+    await world.eventually(world.is_ready)
+    world.monitor.foreign.add("web")
+    await world.make_foreign_instance("guest", service_group={"name": "web"})
+    world.delete(a_pod())
+    await world.eventually(lambda: not world.pods())
+    assert world.members() == {"web": {"guest"}}
+
+
+async def test_services_of_one_pod_are_merged_under_the_name_of_the_oldest(autojump_clock, world):
+    await world.start_daemon()
+    world.apply(a_service("public", {443: 8080}, app="web"))
+    await trio.sleep(5)
+    world.apply(a_service("admin", {9443: 9090}, app="web"), a_pod())
+    await world.eventually(world.is_ready)
+    assert world.published() == {"public": {443: 8080, 9443: 9090}}
+    assert world.members() == {"public": {"web-app"}}
+
+
+async def test_second_service_adds_its_ports_without_a_restart(autojump_clock, world):
+    await world.start_daemon()
+    world.apply(a_service("public", {443: 8080}, app="web"), a_pod())
+    await world.eventually(world.is_ready)
+    await trio.sleep(5)
+    world.apply(a_service("admin", {9443: 9090}, app="web"))
+    await world.eventually(lambda: world.published() == {"public": {443: 8080, 9443: 9090}})
+    world.delete(a_service("admin"))
+    await world.eventually(lambda: world.published() == {"public": {443: 8080}})
+    assert world.container()["restartCount"] == 0
+
+
+async def test_several_ports_without_a_service_publish_nothing(autojump_clock, world):
+    await world.start_daemon()
+    world.apply(a_pod("web", a_container(ports=[8080, 9090])))
+    await world.eventually(world.is_ready)
+    assert not world.groups()
+    assert world.instances()["web-app"].service_group is None
+
+
+async def test_one_port_without_a_service_is_published_at_443_until_the_pod_goes(
+    autojump_clock, world
+):
+    await world.start_daemon()
+    world.apply(a_pod("web", a_container(ports=[8080])))
+    await world.eventually(world.is_ready)
+    [(name, ports)] = world.published().items()
+    assert ports == {443: 8080}
+    assert world.members() == {name: {"web-app"}}
+    world.kill_daemon()
+    world.delete(a_pod())
+    await world.start_daemon()
+    await world.eventually(world.is_empty)
+
+
+async def test_group_that_cannot_be_made_holds_back_its_pods_only(autojump_clock, world):
+    fault = world.cloud_faults.add(
+        AnswerStatus(400, "no such luck"), method="POST", path="/v1/services", times=1000
+    )
+    await world.start_daemon()
+    world.apply(a_service(), a_pod(), a_pod("other"))
+    await world.eventually(lambda: world.is_ready("other"))
+    await world.eventually(lambda: world.waits_for() == "CreateContainerError")
+    assert "no such luck" in world.container()["state"]["waiting"]["message"]
+    fault.times = 0
+    await world.eventually(world.is_ready)
+    assert world.members()["web"] == {"web-app"}
+
+
+async def test_group_deleted_by_hand_is_made_again_for_the_next_instance(autojump_clock, world):
+    await world.start_daemon()
+    world.apply(a_service(), a_pod())
+    await world.eventually(world.is_ready)
+    uuid = world.groups()["web"].uuid
+    await world.as_account_owner("DELETE", f"/v1/instances/{world.instances()['web-app'].uuid}")
+    await world.as_account_owner("DELETE", f"/v1/services/{uuid}")
+    await world.eventually(lambda: world.members() == {"web": {"web-app"}})
+    await world.eventually(world.is_ready)
+
+
+async def test_service_of_another_pod_changes_nothing(autojump_clock, world):
+    await world.start_daemon()
+    world.apply(a_service(), a_pod())
+    await world.eventually(world.is_ready)
+    world.apply(a_service("other", {80: 80}, app="elsewhere"))
+    await world.check_quiet(seconds=60)
