@@ -19,6 +19,7 @@ from kraftlet_trio.http.server import serve
 from kraftlet_trio.logs import configure_logs
 from kraftlet_trio.simulators.cloud.fault_rules import FaultRules, RulesError, parse_rules
 from kraftlet_trio.simulators.cloud.images import CatalogueError, ImageCatalogue
+from kraftlet_trio.simulators.cloud.isolation import find_isolation
 from kraftlet_trio.simulators.cloud.runtime import Runtime
 from kraftlet_trio.simulators.cloud.runtime_process import ProcessRuntime
 from kraftlet_trio.simulators.cloud.runtime_virtual import VirtualRuntime
@@ -47,6 +48,12 @@ log = structlog.get_logger()
     help="Whether instances follow a script or are processes of this machine.",
 )
 @click.option(
+    "--isolation/--no-isolation",
+    "isolates",
+    default=True,
+    help="Whether processes get namespaces of their own, if that is possible.  [they do]",
+)
+@click.option(
     "--images",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Image catalogue, YAML.  [the one in the package]",
@@ -72,9 +79,11 @@ log = structlog.get_logger()
     help="Keep resources, logs and volumes there, and begin with them.  [forget all at the end]",
 )
 def cloud(
+    *,
     listen: str,
     token: str,
     runtime: str,
+    isolates: bool,
     images: Path | None,
     quotas: tuple[str, ...],
     faults_file: Path | None,
@@ -84,19 +93,19 @@ def cloud(
     host, _, port = listen.rpartition(":")
     if not host or not port.isdigit():
         raise click.BadParameter("not of the form HOST:PORT", param_hint="--listen")
+    configure_logs("info", json=not sys.stderr.isatty())
     with _state(state_path) as state:
         volumes = None if state is None else state.volumes
         simulator = CloudSimulator(
             token=token,
             quotas=_hard_quotas(quotas),
             images=_catalogue(images),
-            runtime=_runtime(runtime, volumes),
+            runtime=_runtime(runtime, volumes, isolates=isolates),
             settings=CloudSettings(serve_groups=True),
             state=state,
         )
         rules = _fault_rules(faults_file)
         simulator.faults.replace(rules.faults, seed=rules.seed)
-        configure_logs("info", json=not sys.stderr.isatty())
         trio.run(_serve_until_signalled, simulator, host.strip("[]"), int(port))
 
 
@@ -113,8 +122,10 @@ def _state(path: Path | None) -> Iterator[StateDirectory | None]:
         yield state
 
 
-def _runtime(name: str, volumes: Path | None) -> Runtime:
-    return ProcessRuntime(volumes=volumes) if name == "process" else VirtualRuntime()
+def _runtime(name: str, volumes: Path | None, *, isolates: bool) -> Runtime:
+    if name == "virtual":
+        return VirtualRuntime()
+    return ProcessRuntime(find_isolation() if isolates else None, volumes)
 
 
 def _hard_quotas(settings: Iterable[str]) -> QuotaUse:

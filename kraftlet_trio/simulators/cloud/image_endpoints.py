@@ -56,7 +56,7 @@ def _image(cloud: Cloud, image: ImageName) -> dict[str, Any]:
         "url": image.resolved,
         "initrd_or_rom": False,
         "size_in_bytes": _IMAGE_BYTES,
-        "args": list(entry.args),
+        "args": [*(entry.entrypoint or ()), *entry.cmd],
         "env": dict(entry.env),
         "tags": [image.tag],
         "users": [cloud.account.uuid],

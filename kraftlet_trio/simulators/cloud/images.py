@@ -3,7 +3,8 @@
 A YAML file maps image patterns to entries::
 
     images:
-      "nginx:*":   {command: ["{python}", "-m", "http.server"]}
+      "web:*":     {entrypoint: ["{python}", "-m", "http.server"], cmd: ["8080"]}
+      "db":        {root: /srv/images/db, entrypoint: [/bin/db], user: "70:70", working_dir: /data}
       "job":       {run_seconds: 3, exit_code: 1}
       "flaky":     {exits: [1, 1, 0], log: ["trying"]}
       "missing":   {pull: fail}
@@ -52,16 +53,31 @@ class ImageEntry:
     log: tuple[str, ...] = ()
     """Lines a scripted guest writes as it begins."""
 
-    command: tuple[str, ...] | None = None
-    """Run by the process runtime, before the arguments. ``{python}`` is this interpreter."""
-    args: tuple[str, ...] = ()
-    """Unless the instance has arguments of its own."""
+    root: str = "/"
+    """Directory with the image's files, which guests do not change. The machine's own if not set;
+    others need isolation."""
+    entrypoint: tuple[str, ...] | None = None
+    """Run by the process runtime, before the arguments. None: it has no such image. ``{python}``
+    is this interpreter, ``{guests}`` the directory of the programs that come with the simulator."""
+    cmd: tuple[str, ...] = ()
+    """Arguments, unless the instance has some of its own."""
     env: Mapping[str, str] = attrs.field(factory=dict)
+    user: str = ""
+    """A name or number, perhaps a colon and a group. The platform runs all as root: this is for
+    programs that refuse to."""
+    working_dir: str = ""
 
     def command_line(self, args: Sequence[str] | None) -> list[str]:
         """The command with *args*, or with the image's own if None."""
-        command = [sys.executable if word == "{python}" else word for word in self.command or ()]
-        return [*command, *(self.args if args is None else args)]
+        return [
+            *(_filled_in(word) for word in self.entrypoint or ()),
+            *(self.cmd if args is None else args),
+        ]
+
+
+def _filled_in(word: str) -> str:
+    word = word.replace("{python}", sys.executable)
+    return word.replace("{guests}", str(files(__package__) / "guests"))
 
 
 @attrs.frozen

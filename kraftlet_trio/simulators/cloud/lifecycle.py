@@ -317,6 +317,8 @@ class Lifecycle:
             start_count=instance.start_count,
             args=instance.args,
             env=instance.env,
+            memory_mb=instance.memory_mb,
+            hostname=instance.hostname or instance.name,
             private_ip=instance.private_ip,
             mounts=[
                 Mount(volume_uuid=each.volume.uuid, at=each.at, readonly=each.readonly)

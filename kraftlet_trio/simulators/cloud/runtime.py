@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from ipaddress import IPv4Network
+from pathlib import Path
 from typing import Any, Protocol
 
 import attrs
 import trio
 
+from kraftlet_trio.http.messages import Handler
 from kraftlet_trio.simulators.cloud.images import ImageEntry
 from kraftlet_trio.simulators.cloud.logs import Log
 
@@ -57,6 +59,8 @@ class Guest:
     args: Sequence[str] | None
     """None: those of the image."""
     env: Mapping[str, str]
+    memory_mb: int
+    hostname: str
     private_ip: str
     mounts: Sequence[Mount]
     roms: Sequence[Mapping[str, Any]]
@@ -72,11 +76,26 @@ class Usage:
     cpu_seconds: float = 0.0
 
 
+@attrs.frozen(kw_only=True)
+class Surroundings:
+    """What it takes to do something beside a running guest's application."""
+
+    command_prefix: tuple[str, ...]
+    """Put before a command's words, it runs the command where the application runs."""
+    root: Path
+    """The guest's ``/``, as seen from outside. Links in it may be absolute, so they lead astray."""
+    cwd: Path | None
+    """Where to start a command: None if the prefix takes care of that."""
+    env: Mapping[str, str]
+    """The application's."""
+
+
 class Runtime(Protocol):
     """Runs guests. All methods but :meth:`run` return at once."""
 
-    network: IPv4Network
-    """Private addresses are taken from it."""
+    @property
+    def network(self) -> IPv4Network:
+        """Private addresses are taken from it."""
 
     def opened(self) -> AbstractContextManager[None]:
         """Holds what outlives a run, such as the volumes' content. All runs happen inside."""
@@ -91,10 +110,10 @@ class Runtime(Protocol):
         goes on waiting for that. When cancelled, leaves nothing of the guest running.
         """
 
-    async def connect(self, uuid: str, address: str, port: int) -> trio.abc.Stream:
+    async def connect(self, uuid: str, address: str, port: int, /) -> trio.abc.Stream:
         """To a port of the running instance with that UUID. Raises ``OSError``."""
 
-    def freeze(self, uuid: str) -> bool:
+    def freeze(self, uuid: str, /) -> bool:
         """Hold the running guest still, with its memory; False if it cannot be kept so."""
 
     def thaw(self, uuid: str) -> None:
@@ -102,6 +121,9 @@ class Runtime(Protocol):
 
     def usage(self, uuid: str) -> Usage:
         """Of the instance with that UUID; zeros if it does not run."""
+
+    def sandbox(self, uuid: str) -> Handler | None:
+        """The sandbox plugin's interface inside that running instance, if there is any."""
 
     def copy_volume(self, source: str, copy: str) -> None:
         """A new volume begins with what the volume *source* holds now."""

@@ -10,6 +10,7 @@ from ipaddress import IPv4Network
 import attrs
 import trio
 
+from kraftlet_trio.http.messages import Handler
 from kraftlet_trio.simulators.cloud.images import ImageEntry
 from kraftlet_trio.simulators.cloud.runtime import Crashed, Ending, Exited, Guest, Usage
 from kraftlet_trio.simulators.cloud.settings import CloudSettings
@@ -21,6 +22,8 @@ class VirtualRuntime:
 
     settings: CloudSettings = attrs.field(factory=CloudSettings)
     network: IPv4Network = attrs.field(default=IPv4Network("10.0.0.0/8"), init=False)
+    sandbox_handler: Handler | None = None
+    """What answers for the sandbox plugin of every instance: a script has none of its own."""
     _running: dict[str, _Script] = attrs.field(factory=dict, init=False)
 
     @contextmanager
@@ -56,6 +59,9 @@ class VirtualRuntime:
 
     def usage(self, uuid: str) -> Usage:
         return Usage(rss_bytes=16 * 1024 * 1024 if uuid in self._running else 0)
+
+    def sandbox(self, uuid: str) -> Handler | None:
+        return self.sandbox_handler if uuid in self._running else None
 
     def copy_volume(self, source: str, copy: str) -> None:
         pass

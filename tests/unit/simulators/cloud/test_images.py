@@ -64,7 +64,7 @@ def test_unknown_image_has_no_entry():
         ("[", "not YAML"),
         ("nothing: 1", "images"),
         ("images: {a: {colour: red}}", "colour"),
-        ("images: {a: {command: run me}}", "command"),
+        ("images: {a: {entrypoint: run me}}", "entrypoint"),
         ("images: {a: {pull: maybe}}", "pull"),
         ("images: {a: {exits: [x]}}", "exits"),
     ],
@@ -75,7 +75,7 @@ def test_wrong_catalogues_are_explained(text, complaint):
 
 
 def test_arguments_replace_those_of_the_image():
-    entry = ImageEntry(command=("run",), args=("a",))
+    entry = ImageEntry(entrypoint=("run",), cmd=("a",))
     assert entry.command_line(None) == ["run", "a"]
     assert entry.command_line(()) == ["run"]
     assert entry.command_line(("b", "c")) == ["run", "b", "c"]

@@ -14,11 +14,11 @@ from kraftlet_trio.simulators.cloud.settings import CloudSettings
 
 IMAGES = """
 images:
-  sh: {command: ["sh", "-c"], args: ["echo default"], env: {GREETING: hello}}
-  busybox: {command: []}
-  missing: {command: ["/no/such/command"]}
+  sh: {entrypoint: ["sh", "-c"], cmd: ["echo default"], env: {GREETING: hello}}
+  busybox: {entrypoint: []}
+  missing: {entrypoint: ["/no/such/command"]}
   scripted: {run_seconds: 1}
-  nginx: {command: ["{python}", "-m", "kraftlet_trio.simulators.cloud.guests.web_server"]}
+  nginx: {entrypoint: ["{python}", "{guests}/web_server.py"]}
 """
 
 
