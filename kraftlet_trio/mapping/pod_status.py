@@ -202,30 +202,24 @@ def _phase(
     *,
     stopped_for_good: bool,
 ) -> str:
-    ran = _have_run(regular)
-    pending_init = False
+    pending = False
     for container, status in zip(pod.spec.init_containers, init, strict=True):
-        if is_sidecar(container):
-            pending_init |= not ran and not status.started
-            continue
         end = last_end(status)
         if end is None:
-            pending_init |= not ran
-        elif end.exit_code != 0:
-            if not restartable(pod, container, end.exit_code):
-                return FAILED
-            pending_init |= not ran
+            pending |= not (is_sidecar(container) and status.state.running)
+        elif end.exit_code != 0 and not restartable(pod, container, end.exit_code):
+            return FAILED
     containers = {container.name: container for container in pod.spec.containers}
     ends = [last_end(status) for status in regular]
     if stopped_for_good:
-        succeeded = not pending_init and all(end and end.exit_code == 0 for end in ends)
+        succeeded = not pending and all(end and end.exit_code == 0 for end in ends)
         return SUCCEEDED if succeeded else FAILED
     never_ran = [
         status
         for status, end in zip(regular, ends, strict=True)
         if not status.state.running and end is None
     ]
-    if pending_init or never_ran:
+    if pending or never_ran:
         return PENDING
     if any(status.state.running for status in regular):
         return RUNNING

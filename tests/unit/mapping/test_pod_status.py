@@ -160,16 +160,11 @@ def test_the_phase_of_a_pod_with_an_init_container(pod, instances, phase):
     [
         pytest.param("Always", [an_instance("proxy")], PENDING, id="alone"),
         pytest.param("Always", [an_instance("proxy"), an_instance()], RUNNING, id="beside"),
+        pytest.param("Always", [an_instance()], PENDING, id="has yet to run"),
         pytest.param("Always", [an_exited_instance("proxy"), an_instance()], RUNNING, id="ended"),
         pytest.param("Never", [an_exited_instance("proxy"), an_instance()], RUNNING, id="Never"),
         pytest.param(
             "Never", [an_instance("proxy"), an_exited_instance()], RUNNING, id="outlives success"
-        ),
-        pytest.param(
-            "Never",
-            [an_instance("proxy", cloud.STARTING), an_exited_instance(**FAILURE)],
-            RUNNING,
-            id="starts after the failure",
         ),
         pytest.param(
             "Never",
@@ -182,6 +177,12 @@ def test_the_phase_of_a_pod_with_an_init_container(pod, instances, phase):
 def test_the_phase_of_a_pod_with_a_sidecar(policy, instances, phase):
     pod = a_pod(init=[a_sidecar()], restart_policy=policy)
     assert status_of(pod, *instances).phase == phase
+
+
+def test_a_pod_does_not_end_while_its_sidecar_starts_again():
+    pod = a_pod(init=[a_sidecar()], **NEVER, status=a_status(running(), init=[terminated("proxy")]))
+    status = status_of(pod, an_instance("proxy", cloud.STARTING), an_exited_instance())
+    assert status.phase == RUNNING
 
 
 def test_a_pod_does_not_fail_while_its_sidecar_runs():
