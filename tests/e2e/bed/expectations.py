@@ -64,7 +64,8 @@ def simple_app(kubectl: Kubectl, cloud: Cloud, *, replicas: int = 3) -> bool:
     assert len(kubectl.items("pods")) == replicas
     instances_match_pods(kubectl, cloud)
     instances = cloud.instances()
-    assert {instance["state"] for instance in instances.values()} == {"running"}
+    # Nobody talks to them, so they sleep from their second second on.
+    assert {instance["state"] for instance in instances.values()} <= {"running", "standby"}
     assert set(cloud.service_groups()) == {"web"}
     group = cloud.service_groups()["web"]
     assert published(group) == {(443, 8080, frozenset({"tls", "http"}))}
