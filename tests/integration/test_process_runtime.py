@@ -6,7 +6,6 @@ On the real clock, so each test is short. Isolation needs root on Linux.
 # ruff: noqa: ASYNC221, ASYNC240 - tests may block for the moment that a file takes
 
 import os
-import signal
 import ssl
 import subprocess
 import sys
@@ -404,16 +403,19 @@ async def test_killed_simulator_takes_its_guests_along(isolated):
     process = await trio.lowlevel.open_process(
         [sys.executable, "-c", _SIMULATOR, mode], stdout=subprocess.PIPE
     )
-    async with process.stdout:
-        said = b""
-        with trio.fail_after(20):
-            while b"entered" not in said:
-                said += await process.stdout.receive_some()
-    directory = Path(said.split()[0].decode())
-    await until(lambda: len(descendants(process.pid)) >= 4)
-    pids = descendants(process.pid)
-    process.send_signal(signal.SIGKILL)
-    await process.wait()
+    try:
+        async with process.stdout:
+            said = b""
+            with trio.fail_after(20):
+                while b"entered\n" not in said:
+                    said += await process.stdout.receive_some()
+        directory = Path(said.split()[0].decode())
+        # The supervisor, or two if isolated, and the two that sleep; the shell may be one of them.
+        await until(lambda: len(descendants(process.pid)) >= 3 + isolated)
+        pids = descendants(process.pid)
+    finally:
+        process.kill()
+        await process.wait()
     await until(lambda: not any(map(is_alive, pids)))
     assert directory.exists()
     with ProcessRuntime().opened():  # the next one clears up
