@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import random
 import string
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from datetime import timedelta
 from ipaddress import IPv4Address, IPv4Network
 
 import trio
 
-from kraftlet_trio.cloud.objects import QuotaLimits, QuotaUse
+from kraftlet_trio.clock import utc_now
+from kraftlet_trio.cloud.objects import DELETED, QuotaLimits, QuotaUse
 from kraftlet_trio.doorbell import Doorbell
 from kraftlet_trio.simulators.cloud.actions import new_uuid
 from kraftlet_trio.simulators.cloud.errors import ErrorCode, ItemError, quota_exceeded
@@ -159,6 +161,19 @@ class Account:
         if trio.current_time() < resource.busy_until:
             raise ItemError(ErrorCode.FAILED, f"Failed to delete '{resource.name}': EBUSY")
 
+    def _leave_group(self, instance: Instance) -> None:
+        """A group that came with an instance goes with its last one."""
+        group, instance.service_group = instance.service_group, None
+        if group is None:
+            return
+        del group.instances[instance.uuid]
+        now = trio.current_time()
+        group.busy_until = now + self.settings.busy_after_delete_seconds
+        if not group.instances:
+            group.empty_since = now
+            if not group.persistent:
+                self.groups.remove(group)
+
     def remove_instance(self, instance: Instance) -> None:
         """With it go its inline volumes, and its group if that was inline and is now empty."""
         busy_until = trio.current_time() + self.settings.busy_after_delete_seconds
@@ -168,18 +183,39 @@ class Account:
             attachment.volume.busy_until = busy_until
             if inline:
                 self.volumes.remove(attachment.volume)
-        group = instance.service_group
-        if group is not None:
-            del group.instances[instance.uuid]
-            if not group.instances:
-                group.empty_since = trio.current_time()
-            group.busy_until = busy_until
-            if not group.persistent and not group.instances:
-                self.groups.remove(group)
+        self._leave_group(instance)
         self._addresses.discard(instance.private_ip)
         self.instances.remove(instance)
         instance.deleted = True
         instance.notify()
+
+    def retain(self, instance: Instance) -> None:
+        """Keep the deleted *instance* to be read, where the node does so."""
+        if self.settings.retention_seconds is not None:
+            instance.state = DELETED
+            retention = timedelta(seconds=self.settings.retention_seconds)
+            instance.retained_until = utc_now() + retention
+            self.retained.append(instance)
+
+    def make_template(self, instance: Instance) -> None:
+        """Convert *instance*, which has come to rest; its volumes become templates with it."""
+        self._leave_group(instance)
+        self._addresses.discard(instance.private_ip)
+        self.instances.remove(instance)
+        for attachment in instance.attachments:
+            self.make_volume_template(attachment.volume)
+        instance.state = "template"
+        instance.idle_since = trio.current_time()
+        self.templates.add(instance)
+        instance.notify()
+
+    def read_only_instances(self) -> Iterator[Instance]:
+        """Instances that were deleted and can still be read."""
+        now = utc_now()
+        self.retained = [
+            each for each in self.retained if each.retained_until and now < each.retained_until
+        ]
+        return iter(self.retained)
 
     def make_volume_template(self, volume: Volume) -> None:
         """From now on it can only be copied."""

@@ -13,10 +13,12 @@ import trio
 from kraftlet_trio.http.messages import Request, Response
 from kraftlet_trio.simulators.cloud import (
     certificates,
+    checkpoints,
     image_endpoints,
     instance_runs,
     instances,
     service_groups,
+    templates,
     volume_copies,
     volumes,
 )
@@ -27,6 +29,7 @@ from kraftlet_trio.simulators.cloud.autoscale import refuse_policies
 from kraftlet_trio.simulators.cloud.calls import Call, Cloud, Query
 from kraftlet_trio.simulators.cloud.envelope import refusal
 from kraftlet_trio.simulators.cloud.errors import BadRequest
+from kraftlet_trio.simulators.cloud.expiry import delete_expired
 from kraftlet_trio.simulators.cloud.fault_endpoints import (
     read_faults,
     remove_faults,
@@ -88,6 +91,8 @@ def _routes() -> list[Route]:
         ("/v1/instances", "/wait", {"GET": instance_runs.wait_for_instances}),
         ("/v1/instances", "/log", {"GET": instance_runs.read_logs}),
         ("/v1/instances", "/metrics", {"GET": instance_runs.read_metrics}),
+        ("/v1/instances/checkpoints", "/history", {"GET": checkpoints.read_checkpoint_history}),
+        ("/v1/instances", "/history", {"GET": checkpoints.read_instance_history}),
         ("/v1/services", "/autoscale", dict.fromkeys(("POST", "GET", "DELETE"), refuse_autoscale)),
         ("/v1/volumes", "/attach", {"PUT": volumes.attach_volumes}),
         ("/v1/volumes", "/detach", {"PUT": volumes.detach_volumes}),
@@ -102,6 +107,24 @@ def _routes() -> list[Route]:
         Route(policies + "/{name}", dict.fromkeys(("GET", "DELETE"), refuse_policies)),
     )
     resources: list[tuple[str, Endpoint, dict[str, Endpoint]]] = [
+        (
+            "/v1/instances/templates",
+            templates.create_templates,
+            {
+                "GET": templates.read_templates,
+                "PATCH": templates.update_templates,
+                "DELETE": templates.delete_templates,
+            },
+        ),
+        (
+            "/v1/instances/checkpoints",
+            checkpoints.create_checkpoints,
+            {
+                "GET": templates.read_checkpoints,
+                "PATCH": templates.update_checkpoints,
+                "DELETE": templates.delete_checkpoints,
+            },
+        ),
         (
             "/v1/volumes/templates",
             volume_copies.create_volume_templates,
@@ -207,6 +230,7 @@ async def answer(
         authorized=authorized,
         began=trio.current_time(),
     )
+    delete_expired(cloud)
     try:
         return await endpoint(cloud, call)
     except BadRequest as error:

@@ -44,6 +44,8 @@ class Cloud:
     images: ImageCatalogue
     runtime: Runtime
     lifecycle: Lifecycle
+    nursery: trio.Nursery
+    """For what goes on behind an answer."""
     gateway: Gateway | None
     """None where service groups do not listen."""
     settings: CloudSettings
@@ -156,8 +158,8 @@ class Call:
         return target
 
 
-Waiting = Callable[[], Awaitable[Outcome]]
-"""The rest of an action that takes time; its outcome comes at the end."""
+Waiting = Callable[[], Awaitable[Outcome | list[Outcome]]]
+"""The rest of an action that takes time; its outcome comes at the end. Raises ``ItemError``."""
 
 
 async def perform_each(
@@ -190,7 +192,7 @@ async def perform_each(
         except BadRequest as error:
             malformed = ItemError(ErrorCode.MALFORMED, str(error))
             results.append(failure(malformed, **_identity(call, item)))
-    return await _all_outcomes(results)
+    return await _all_outcomes(results, [_identity(call, item) for item in items])
 
 
 async def perform_operations(
@@ -212,11 +214,17 @@ async def perform_operations(
     return await perform_each(call, call.items(), read, act)
 
 
-async def _all_outcomes(results: list[Outcome | Waiting | list[Outcome]]) -> list[Outcome]:
+async def _all_outcomes(
+    results: list[Outcome | Waiting | list[Outcome]], identities: list[dict[str, str]]
+) -> list[Outcome]:
     outcomes: list[list[Outcome]] = [[] for _ in results]
 
     async def wait(index: int, waiting: Waiting) -> None:
-        outcomes[index] = [await waiting()]
+        try:
+            outcome = await waiting()
+        except ItemError as error:
+            outcome = failure(error, **identities[index])
+        outcomes[index] = outcome if isinstance(outcome, list) else [outcome]
 
     async with trio.open_nursery() as nursery:
         for index, result in enumerate(results):

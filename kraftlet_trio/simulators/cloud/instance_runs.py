@@ -10,6 +10,7 @@ import attrs
 import trio
 
 from kraftlet_trio.cloud.objects import (
+    DELETED,
     DRAINING,
     RUNNING,
     STANDBY,
@@ -45,7 +46,7 @@ STATES = (
     STANDBY,
     "template",
     "checkpoint",
-    "deleted",
+    DELETED,
 )
 
 
@@ -154,7 +155,7 @@ async def wait_for_instances(cloud: Cloud, call: Call) -> Response:
 
 async def _wait_for_state(instance: Instance, state: str, seconds: float) -> Outcome:
     await _wait_for(instance, lambda: instance.state == state, seconds)
-    if instance.deleted:
+    if instance.deleted and not state == instance.state == DELETED:
         error = ItemError(ErrorCode.NOT_FOUND, f"No instance with uuid '{instance.uuid}'")
         return failure(error, uuid=instance.uuid, name=instance.name)
     outcome = success if instance.state == state else timed_out

@@ -11,7 +11,16 @@ import attrs
 from kraftlet_trio.cloud.objects import QuotaLimits, ScaleToZero
 from kraftlet_trio.simulators.cloud.errors import BadRequest, ErrorCode, ItemError, invalid
 from kraftlet_trio.simulators.cloud.identifiers import Identifier, read_identifier
+from kraftlet_trio.simulators.cloud.instance_options import (
+    check_permissions,
+    read_address,
+    read_autokill,
+    read_dependencies,
+    read_schedules,
+)
 from kraftlet_trio.simulators.cloud.members import Members
+from kraftlet_trio.simulators.cloud.origins import Origin, read_origin
+from kraftlet_trio.simulators.cloud.records import Ancestor, Autokill
 from kraftlet_trio.simulators.cloud.service_spec import GroupSpec, read_inline_group
 from kraftlet_trio.simulators.cloud.validation import (
     valid_annotations,
@@ -32,7 +41,7 @@ DEFAULT_VCPUS = 1
 _PULL_POLICIES = ("always", "if_not_present", "never")
 _RESTART_POLICIES = ("never", "always", "on-failure")
 _SCALE_TO_ZERO_POLICIES = ("off", "on", "idle")
-_FEATURES = ("delete-on-stop",)
+_FEATURES = ("delete-on-stop", "nested-virt")
 _DEFAULT_COOLDOWN_MS = 1000
 _MOST_ROMS = 8
 _MOST_PLUGINS = 8
@@ -40,7 +49,6 @@ _LONGEST_PLUGIN_TOKEN = 256
 _MOST_REPLICAS = 255
 _MOST_ROM_FILES = 16
 _MOST_ROM_BYTES = 1_000_000
-_ORIGINS = ("template", "branch_from", "checkpoint")
 
 
 @attrs.frozen(kw_only=True)
@@ -51,6 +59,8 @@ class VolumeMount:
     new: VolumeSpec | None
     at: str
     readonly: bool
+    copy_of: str | None = None
+    """UUID of the volume whose content a new one begins with."""
 
 
 @attrs.frozen(kw_only=True)
@@ -75,12 +85,21 @@ class InstanceSpec:
     annotations: dict[str, str]
     features: tuple[str, ...]
     hostname: str
+    schedules: tuple[dict[str, Any], ...]
+    autokill: Autokill
+    dependencies: tuple[Identifier, ...]
+    gateway: str
+    nameserver: str
+    origin: Origin | None = None
+    """What takes the place of the image, and says the rest."""
+    lineage: tuple[Ancestor, ...] = ()
+    preparing: InstanceSpec | None = None
+    """The instance that becomes the template, if there is none yet."""
 
 
 def read_instance(members: Members, *, limits: QuotaLimits, zone: str) -> InstanceSpec:
-    for origin in _ORIGINS:
-        if origin in members:
-            raise ItemError(ErrorCode.NOT_SUPPORTED, f"Origin '{origin}' is not simulated")
+    origin = read_origin(members)
+    check_permissions(members)
     name = members.text("name")
     features = _read_features(members)
     join_group, new_group = _read_group(members, zone)
@@ -88,7 +107,7 @@ def read_instance(members: Members, *, limits: QuotaLimits, zone: str) -> Instan
     scale_to_zero = members.child("scale_to_zero")
     spec = InstanceSpec(
         name=None if name is None else valid_name(name),
-        image=read_image(members.raw("image")),
+        image=read_image(members.raw("image")) if origin is None else "",
         args=None if (args := members.texts("args")) is None else valid_arguments(args),
         env=valid_environment(members.text_map("env") or {}),
         memory_mb=read_memory(members, "memory_mb", limits) or DEFAULT_MEMORY_MB,
@@ -107,10 +126,24 @@ def read_instance(members: Members, *, limits: QuotaLimits, zone: str) -> Instan
         annotations=valid_annotations(members.text_map("annotations") or {}),
         features=features,
         hostname=valid_host_label(host) if (host := members.text("hostname")) else "",
+        schedules=read_schedules(members.children("schedules") or []),
+        autokill=Autokill()
+        if (autokill := members.child("autokill")) is None
+        else read_autokill(autokill),
+        dependencies=read_dependencies(members.children("dependencies") or []),
+        gateway=read_address(members, "gateway"),
+        nameserver=read_address(members, "nameserver"),
+        origin=origin,
     )
     members.done()
     _check_together(spec)
-    return spec
+    if origin is None or origin.preparation is None:
+        return spec
+    first = read_instance(origin.preparation.create_args, limits=limits, zone=zone)
+    if first.origin is not None:
+        raise invalid("A template is prepared from an image")
+    first = attrs.evolve(first, name=valid_name(origin.source.name), replicas=0)
+    return attrs.evolve(spec, preparing=first)
 
 
 def _check_together(spec: InstanceSpec) -> None:
@@ -252,6 +285,10 @@ def _read_features(members: Members) -> tuple[str, ...]:
     for feature in features:
         if feature not in _FEATURES:
             raise invalid(f"Invalid feature '{feature}'")
+    if "nested-virt" in features:
+        raise ItemError(
+            ErrorCode.NOT_ALLOWED, "Nested virtualization is not enabled for your account"
+        )
     return features
 
 
@@ -277,7 +314,7 @@ def _read_volumes(members: Members, limits: QuotaLimits) -> tuple[VolumeMount, .
 def _read_mount(members: Members, limits: QuotaLimits) -> VolumeMount:
     at = valid_mount_path(members.required_text("at"))
     readonly = members.flag("readonly") or False
-    if "size_mb" in members:
+    if members.keys() & {"size_mb", "host_path", "template"}:
         return VolumeMount(
             existing=None, new=read_new_volume(members, limits), at=at, readonly=readonly
         )

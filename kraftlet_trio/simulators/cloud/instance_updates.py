@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from kraftlet_trio.cloud.objects import QuotaLimits, ScaleToZero
+from kraftlet_trio.cloud.objects import ScaleToZero
 from kraftlet_trio.simulators.cloud.account import Account
 from kraftlet_trio.simulators.cloud.errors import ErrorCode, ItemError, invalid
 from kraftlet_trio.simulators.cloud.images import ImageName
+from kraftlet_trio.simulators.cloud.instance_options import (
+    SCHED_PRIORITIES,
+    read_autokill,
+    read_dependency,
+    read_schedule,
+)
 from kraftlet_trio.simulators.cloud.instance_spec import (
     DEFAULT_MEMORY_MB,
     DEFAULT_VCPUS,
@@ -18,8 +24,9 @@ from kraftlet_trio.simulators.cloud.instance_spec import (
     read_scale_to_zero,
     read_vcpus,
 )
+from kraftlet_trio.simulators.cloud.members import Members
 from kraftlet_trio.simulators.cloud.operations import Operation, text_key
-from kraftlet_trio.simulators.cloud.records import Instance, Update
+from kraftlet_trio.simulators.cloud.records import Autokill, Instance, Update
 from kraftlet_trio.simulators.cloud.validation import (
     valid_annotations,
     valid_arguments,
@@ -31,7 +38,9 @@ from kraftlet_trio.simulators.cloud.validation import (
 
 def update_instance(account: Account, instance: Instance, operation: Operation) -> None:
     """Carry out *operation*, or queue it. Raises ``ItemError`` or ``BadRequest`` if it is wrong."""
-    changes = _changes(instance, operation, account.limits)
+    changes = _changes(account, instance, operation)
+    if operation.prop == "autokill":
+        account.perishables.add(instance.uuid)
     if instance.is_live and operation.prop not in account.settings.properties_patched_at_once:
         instance.updates.append(Update(operation=operation))
     else:
@@ -46,7 +55,7 @@ def apply_queued_updates(account: Account, instance: Instance) -> None:
             failed.append(update)
             continue
         try:
-            _assign(instance, _changes(instance, update.operation, account.limits))
+            _assign(instance, _changes(account, instance, update.operation))
         except ItemError as error:
             update.error = error.message
             failed.append(update)
@@ -58,8 +67,9 @@ def _assign(instance: Instance, changes: dict[str, Any]) -> None:
         setattr(instance, attribute, value)
 
 
-def _changes(instance: Instance, operation: Operation, limits: QuotaLimits) -> dict[str, Any]:
+def _changes(account: Account, instance: Instance, operation: Operation) -> dict[str, Any]:
     """The new values of the attributes that *operation* touches."""
+    limits = account.limits
     match operation.prop:
         case "image":
             if operation.op != "set" or operation.clears:
@@ -110,10 +120,46 @@ def _changes(instance: Instance, operation: Operation, limits: QuotaLimits) -> d
                     read_key=text_key,
                 )
             }
-        case "schedules" | "autokill" | "dependencies" | "sched_priority" as prop:
-            raise ItemError(ErrorCode.NOT_SUPPORTED, f"Property '{prop}' is not simulated")
+        case "schedules":
+            schedules = operation.on_items(
+                instance.schedules,
+                read=read_schedule,
+                key=lambda item: str(item["name"]),
+                read_key=text_key,
+            )
+            return {"schedules": schedules}
+        case "autokill":
+            return {"autokill": operation.on_scalar(_autokill, Autokill())}
+        case "dependencies":
+            return {"dependencies": _dependencies(account, instance, operation)}
+        case "sched_priority":
+            priority = operation.on_scalar(
+                lambda members: members.choice("value", SCHED_PRIORITIES), "normal"
+            )
+            if priority != "normal":
+                raise ItemError(
+                    ErrorCode.NOT_ALLOWED, "Scheduling priorities are not enabled for your account"
+                )
+            return {}
         case prop:
             raise invalid(f"Property '{prop}' cannot be updated")
+
+
+def _autokill(members: Members) -> Autokill | None:
+    child = members.child("value")
+    return None if child is None else read_autokill(child)
+
+
+def _dependencies(account: Account, instance: Instance, operation: Operation) -> tuple[str, ...]:
+    def found(members: Members) -> str:
+        return account.instances.find(read_dependency(members)).uuid
+
+    return operation.on_items(
+        instance.dependencies,
+        read=found,
+        key=lambda uuid: uuid,
+        read_key=lambda value: found(Members(value, "a dependency")),
+    )
 
 
 def _scale_to_zero(instance: Instance, operation: Operation) -> ScaleToZero:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID, uuid5
 
 import trio
 
+from kraftlet_trio.clock import utc_now
+from kraftlet_trio.cloud.objects import STANDBY
+from kraftlet_trio.simulators.cloud.calendar_events import read_calendar_event
 from kraftlet_trio.simulators.cloud.listing import timestamp
-from kraftlet_trio.simulators.cloud.records import Instance, Update
+from kraftlet_trio.simulators.cloud.records import Autokill, Instance, Update
 from kraftlet_trio.simulators.cloud.references import shown_domains
 
 
@@ -24,8 +28,6 @@ def details(instance: Instance) -> dict[str, Any]:
     shown: dict[str, Any] = {
         **identity(instance),
         "created_at": timestamp(instance.created_at),
-        "private_fqdn": _private_fqdn(instance),
-        "private_ip": instance.private_ip,
         "image": instance.image.resolved,
         "memory_mb": instance.memory_mb,
         "vcpus": instance.vcpus,
@@ -33,16 +35,18 @@ def details(instance: Instance) -> dict[str, Any]:
         "uptime_ms": round(uptime_seconds(instance) * 1000),
         "restart_policy": instance.restart_policy,
         "scale_to_zero": _scale_to_zero(instance),
-        "hostname": instance.hostname or instance.name,
-        "network_interfaces": [
-            {"name": f"{instance.name}-eth0", "private_ip": instance.private_ip}
-        ],
         "delete_lock": instance.delete_lock,
         "type": "micro",
         **run_times(instance),
+        **_machine_times(instance),
         **_stop(instance),
+        **(_of_saved(instance) if instance.state in _SAVED else _of_running(instance)),
     }
     optional = {
+        "gateway": instance.gateway,
+        "nameserver": instance.nameserver,
+        "snapshot": _snapshot(instance),
+        "schedules": [_schedule(schedule) for schedule in instance.schedules],
         "args": None if instance.args is None else list(instance.args),
         "env": instance.env,
         "restart_count": instance.restart_count,
@@ -64,6 +68,64 @@ def details(instance: Instance) -> dict[str, Any]:
         "updates": [_update(update) for update in instance.updates],
     }
     return {**shown, **{name: value for name, value in optional.items() if value}}
+
+
+_SAVED = ("template", "checkpoint")
+_INTERFACES = UUID("6f7c1c52-2d0e-4b58-9f4c-1d7b6a3e8a10")
+_SNAPSHOTS = UUID("0b8f5b5e-6f0a-4a44-8f3c-6a4d2f1f9d33")
+"""Name spaces: what belongs to an instance has a UUID that follows from its own."""
+
+
+def _of_running(instance: Instance) -> dict[str, Any]:
+    """What only those have that can run."""
+    interface = uuid5(_INTERFACES, instance.uuid)
+    shown: dict[str, Any] = {
+        "private_fqdn": _private_fqdn(instance),
+        "private_ip": instance.private_ip,
+        "network_interfaces": [
+            {
+                "uuid": str(interface),
+                "name": f"{instance.name}-eth0",
+                "private_ip": instance.private_ip,
+                "mac": "02:" + interface.bytes[:5].hex(":"),
+                "autoconfig": True,
+            }
+        ],
+    }
+    if instance.service_group is not None:
+        services = instance.service_group.services
+        shown["services"] = [f"{each.protocol or 'tcp'}:{each.port}" for each in services]
+    if instance.autokill != Autokill():
+        shown["autokill"] = {
+            "time_ms": instance.autokill.time_ms,
+            "num_requests": instance.autokill.num_requests,
+        }
+    if instance.retained_until is not None:
+        shown["retained_until"] = timestamp(instance.retained_until)
+    return shown
+
+
+def _of_saved(instance: Instance) -> dict[str, Any]:
+    """What only templates and checkpoints have."""
+    shown: dict[str, Any] = {}
+    if instance.template_seconds is not None:
+        shown["template_time_us"] = round(instance.template_seconds * 1e6)
+    if instance.autokill.time_ms:
+        shown[f"{instance.state}_autokill"] = {"time_ms": instance.autokill.time_ms}
+    return shown
+
+
+def _snapshot(instance: Instance) -> dict[str, str] | None:
+    """Of the memory: a template's, a checkpoint's, or what a stateful instance sleeps on."""
+    asleep = instance.state == STANDBY and instance.scale_to_zero.stateful and instance.start_count
+    if instance.state in _SAVED or asleep:
+        return {"uuid": str(uuid5(_SNAPSHOTS, instance.uuid))}
+    return None
+
+
+def _schedule(schedule: dict[str, Any]) -> dict[str, Any]:
+    next_at = read_calendar_event(schedule["when"]).next_after(utc_now())
+    return {**schedule, **({"next_at": timestamp(next_at)} if next_at else {})}
 
 
 def uptime_seconds(instance: Instance) -> float:
@@ -88,6 +150,18 @@ def run_times(instance: Instance) -> dict[str, Any]:
         shown["boot_time_us"] = round(instance.boot_seconds * 1e6)
         shown["net_time_us"] = shown["boot_time_us"]
     return shown
+
+
+def _machine_times(instance: Instance) -> dict[str, int]:
+    """The virtual machine's own share of the boot, in an order that can be: made up."""
+    if instance.boot_seconds is None:
+        return {}
+    boot_us = round(instance.boot_seconds * 1e6)
+    return {
+        "vmm_start_time_us": boot_us // 8,
+        "vmm_load_time_us": boot_us // 4,
+        "vmm_ready_time_us": boot_us // 2,
+    }
 
 
 def _stop(instance: Instance) -> dict[str, Any]:

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+from itertools import chain
+
+import attrs
+import trio
+
 from kraftlet_trio.clock import utc_now
-from kraftlet_trio.cloud.objects import STANDBY, STOPPED, QuotaUse
+from kraftlet_trio.cloud.objects import RUNNING, STANDBY, STARTING, STOPPED, QuotaUse
 from kraftlet_trio.http.messages import Response
 from kraftlet_trio.simulators.cloud import instance_view
 from kraftlet_trio.simulators.cloud.account import Account, random_suffix
@@ -16,18 +23,21 @@ from kraftlet_trio.simulators.cloud.calls import (
     perform_operations,
     wait_seconds,
 )
-from kraftlet_trio.simulators.cloud.envelope import Outcome, envelope, success
-from kraftlet_trio.simulators.cloud.errors import BadRequest
+from kraftlet_trio.simulators.cloud.envelope import Outcome, envelope, success, timed_out
+from kraftlet_trio.simulators.cloud.errors import BadRequest, ErrorCode, ItemError
 from kraftlet_trio.simulators.cloud.identifiers import Identifier
 from kraftlet_trio.simulators.cloud.images import ImageName
+from kraftlet_trio.simulators.cloud.inheritance import inherited, with_templates_of_volumes
 from kraftlet_trio.simulators.cloud.instance_runs import wait_until_running
 from kraftlet_trio.simulators.cloud.instance_spec import InstanceSpec, read_instance
 from kraftlet_trio.simulators.cloud.instance_updates import update_instance
 from kraftlet_trio.simulators.cloud.listing import read_records
 from kraftlet_trio.simulators.cloud.logs import Log
 from kraftlet_trio.simulators.cloud.members import Members
-from kraftlet_trio.simulators.cloud.records import Instance
+from kraftlet_trio.simulators.cloud.origins import find_source
+from kraftlet_trio.simulators.cloud.records import Autokill, Instance
 from kraftlet_trio.simulators.cloud.service_groups import add_group, check_new_group
+from kraftlet_trio.simulators.cloud.templates import TEMPLATE, convert_to_template
 from kraftlet_trio.simulators.cloud.volumes import add_volume, check_new_volume
 
 KIND = "instances"
@@ -52,10 +62,47 @@ async def create_instances(cloud: Cloud, call: Call) -> Response:
 
 
 def _create(cloud: Cloud, spec: InstanceSpec) -> list[Outcome] | Waiting:
+    first = spec.preparing
+    if first is not None and not cloud.account.templates.has_name(first.name or ""):
+        return lambda: _create_prepared(cloud, spec, first)
+    return _create_now(cloud, spec)
+
+
+async def _create_prepared(
+    cloud: Cloud, spec: InstanceSpec, first: InstanceSpec
+) -> Outcome | list[Outcome]:
+    """Make the template, as its guest asks for once it is ready, then the instances of it."""
+    assert spec.origin is not None
+    assert spec.origin.preparation is not None
+    first = with_templates_of_volumes(cloud.account, first)
+    _check_create(cloud.account, first)
+    instance = _add_instance(cloud, first, first.name or "")
+    cloud.lifecycle.start_if_possible(instance)
+    with trio.move_on_after(spec.origin.preparation.timeout_s or math.inf):
+        while instance.state == STARTING:
+            await instance.changed.wait()
+        await trio.sleep(cloud.settings.prepare_seconds)
+        if instance.state == RUNNING:
+            convert_to_template(cloud, instance, spec.origin.preparation.autokill_ms)
+    if instance.state != TEMPLATE:
+        if not instance.deleted:
+            cloud.lifecycle.delete(instance, retain=False)
+        return timed_out(**instance_view.identity(instance))
+    created = _create_now(cloud, spec)
+    return created if isinstance(created, list) else await created()
+
+
+def _create_now(cloud: Cloud, spec: InstanceSpec) -> list[Outcome] | Waiting:
     account = cloud.account
+    if (origin := spec.origin) is not None:
+        source = find_source(account, origin)
+        spec = inherited(spec, source)
+        if origin.kind != "branch_from":
+            source.idle_since = trio.current_time()
+    spec = with_templates_of_volumes(account, spec)
     _check_create(account, spec)
     instances = [
-        _add_instance(account, spec, _name(account, spec, replica))
+        _add_instance(cloud, spec, _name(account, spec, replica))
         for replica in range(spec.replicas + 1)
     ]
     for instance in instances:
@@ -72,8 +119,14 @@ def _check_create(account: Account, spec: InstanceSpec) -> None:
     """Everything that can fail, so that nothing is left of a create that does."""
     if spec.name is not None:
         account.instances.check_free(spec.name)
+        if account.settings.retained_names_stay_reserved and any(
+            each.name == spec.name for each in account.read_only_instances()
+        ):
+            raise ItemError(ErrorCode.ALREADY_EXISTS, f"Instance '{spec.name}' already exists")
     if spec.join_group is not None:
         account.groups.find(spec.join_group)
+    for dependency in spec.dependencies:
+        account.instances.find(dependency)
     copies = spec.replicas + 1
     new_volumes = [mount.new for mount in spec.volumes if mount.new is not None]
     account.check_quota(
@@ -105,7 +158,8 @@ def _name(account: Account, spec: InstanceSpec, replica: int) -> str:
     return name
 
 
-def _add_instance(account: Account, spec: InstanceSpec, name: str) -> Instance:
+def _add_instance(cloud: Cloud, spec: InstanceSpec, name: str) -> Instance:
+    account = cloud.account
     scales = spec.scale_to_zero.policy != "off"
     instance = Instance(
         uuid=new_uuid(),
@@ -126,6 +180,12 @@ def _add_instance(account: Account, spec: InstanceSpec, name: str) -> Instance:
         annotations=dict(spec.annotations),
         features=spec.features,
         hostname=spec.hostname,
+        schedules=spec.schedules,
+        autokill=spec.autokill,
+        dependencies=tuple(account.instances.find(each).uuid for each in spec.dependencies),
+        gateway=spec.gateway,
+        nameserver=spec.nameserver,
+        lineage=spec.lineage,
         state=STANDBY if scales and not spec.autostart else STOPPED,
     )
     if spec.join_group is not None:
@@ -140,15 +200,35 @@ def _add_instance(account: Account, spec: InstanceSpec, name: str) -> Instance:
         else:
             assert mount.new is not None
             volume = add_volume(account, mount.new, persistent=False)
+            if mount.copy_of is not None:
+                cloud.runtime.copy_volume(mount.copy_of, volume.uuid)
         account.attach(volume, instance, at=mount.at, readonly=mount.readonly)
     account.instances.add(instance)
+    if spec.autokill != Autokill():
+        account.perishables.add(instance.uuid)
     return instance
+
+
+@attrs.frozen
+class _WithRetained:
+    """All instances, those too that can only be read."""
+
+    _account: Account
+
+    def __iter__(self) -> Iterator[Instance]:
+        return chain(self._account.instances, self._account.read_only_instances())
+
+    def find(self, identifier: Identifier) -> Instance:
+        for instance in self._account.read_only_instances():
+            if identifier.uuid == instance.uuid:
+                return instance
+        return self._account.instances.find(identifier)
 
 
 async def read_instances(cloud: Cloud, call: Call) -> Response:
     outcomes = read_records(
         call,
-        cloud.account.instances,
+        _WithRetained(cloud.account),
         instance_view.details,
         cloud.settings,
         tags=lambda instance: instance.tags,
@@ -166,17 +246,18 @@ async def update_instances(cloud: Cloud, call: Call) -> Response:
 
 
 async def delete_instances(cloud: Cloud, call: Call) -> Response:
-    def read(members: Members) -> Identifier:
+    def read(members: Members) -> tuple[Identifier, bool]:
         target = call.target(members)
         members.integer("timeout_s", -1)
-        members.flag("dont_retain")
+        retain = not members.flag("dont_retain")
         members.done()
-        return target
+        return target, retain
 
-    def act(target: Identifier) -> Outcome:
+    def act(item: tuple[Identifier, bool]) -> Outcome:
+        target, retain = item
         instance = cloud.account.instances.find(target)
         previous = instance.state
-        cloud.lifecycle.delete(instance)
+        cloud.lifecycle.delete(instance, retain=retain)
         return success(uuid=instance.uuid, name=instance.name, previous_state=previous)
 
     outcomes = await perform_each(call, call.items(), read, act)

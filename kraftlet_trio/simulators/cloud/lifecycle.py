@@ -155,13 +155,18 @@ class Lifecycle:
         instance.restart = None
         self._come_to_rest(instance, state, stop)
 
-    def delete(self, instance: Instance, *, origin: str = "api") -> None:
-        """Stop it at once and remove it from the account. Raises ``ItemError`` if it is locked."""
+    def delete(self, instance: Instance, *, origin: str = "api", retain: bool = True) -> None:
+        """Stop it at once and remove it from the account. Raises ``ItemError`` if it is locked.
+
+        *retain* it to be read, where the node does so.
+        """
         if instance.delete_lock:
             raise ItemError(ErrorCode.NOT_ALLOWED, "Deletion protection enabled")
         self.force_stop(instance, origin=origin)
         if not instance.deleted:  # one with delete-on-stop is gone by now
             self._remove(instance)
+        if retain:
+            self._account.retain(instance)
 
     def _remove(self, instance: Instance) -> None:
         volumes = [each.volume for each in instance.attachments]

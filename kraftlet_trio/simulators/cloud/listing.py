@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from kraftlet_trio.simulators.cloud.calls import Call
 from kraftlet_trio.simulators.cloud.envelope import Outcome, failure, success
 from kraftlet_trio.simulators.cloud.errors import BadRequest, ItemError
 from kraftlet_trio.simulators.cloud.identifiers import Identifier
-from kraftlet_trio.simulators.cloud.records import Collection, Record
+from kraftlet_trio.simulators.cloud.records import Record
 from kraftlet_trio.simulators.cloud.settings import CloudSettings
 from kraftlet_trio.simulators.cloud.validation import valid_uuid
 
 R = TypeVar("R", bound=Record)
+R_co = TypeVar("R_co", bound=Record, covariant=True)
+
+
+class Readable(Protocol[R_co]):
+    """Records of one kind, in the order of their creation."""
+
+    def __iter__(self) -> Iterator[R_co]: ...
+
+    def find(self, identifier: Identifier) -> R_co:
+        """Raises ``ItemError``: not found."""
+
 
 _PARAMETERS = frozenset({"uuid", "name", "details", "count", "from", "order", "sortby"})
 
 
 def read_records(
     call: Call,
-    records: Collection[R],
+    records: Readable[R],
     details: Callable[[R], dict[str, Any]],
     settings: CloudSettings,
     *,
@@ -57,7 +68,7 @@ def _identified(call: Call) -> list[dict[str, str]]:
 
 
 def _found(
-    identity: dict[str, str], records: Collection[R], shown: Callable[[R], Outcome]
+    identity: dict[str, str], records: Readable[R], shown: Callable[[R], Outcome]
 ) -> Outcome:
     try:
         if "uuid" in identity:

@@ -29,6 +29,9 @@ class Members:
     def __contains__(self, name: str) -> bool:
         return name in self._rest
 
+    def keys(self) -> set[str]:
+        return set(self._rest)
+
     def done(self) -> None:
         for name in self._rest:
             raise BadRequest(f"Unknown member '{name}'")

@@ -221,7 +221,6 @@ class Instance:
     nameserver: str = ""
     lineage: tuple[Ancestor, ...] = ()
     """Newest first."""
-    snapshot_uuid: str | None = None
     template_seconds: float | None = None
     """How long it took to become a template."""
     retained_until: datetime | None = None

@@ -96,6 +96,7 @@ class CloudSimulator:
                     images=self.images,
                     runtime=self.runtime,
                     lifecycle=lifecycle,
+                    nursery=nursery,
                     gateway=gateway,
                     settings=self.settings,
                 )

@@ -28,7 +28,7 @@ async def patch(cloud, uuid, prop, op, *value):
         ("tags", ["a", "b"], "del", ["a"], ["b"]),
         ("annotations", {"a": "1"}, "add", {"b": "2"}, {"a": "1", "b": "2"}),
         ("delete_lock", None, "set", True, True),
-        ("hostname", "old", "set", "new", "new"),
+        ("autokill", None, "set", {"time_ms": 5}, {"time_ms": 5, "num_requests": 0}),
     ],
 )
 async def test_stopped_instance_changes_at_once(
@@ -182,7 +182,32 @@ async def test_image_and_roms_change(autojump_clock, cloud):
     assert [rom["name"] for rom in after["roms"]] == ["b"]
 
 
-@pytest.mark.parametrize("prop", ["schedules", "autokill", "dependencies", "sched_priority"])
-async def test_properties_that_are_not_simulated_say_so(autojump_clock, cloud, prop):
+async def test_schedules_are_told_apart_by_name(autojump_clock, cloud):
     uuid = await stopped_instance(cloud)
-    assert (await patch(cloud, uuid, prop, "set"))["error"] == 1
+    nightly = {"name": "nightly", "when": "*-*-* 02:00:00", "action": "stop"}
+    leap = {"name": "leap", "when": "2-29", "action": "exec", "args": ["date"]}
+    await patch(cloud, uuid, "schedules", "set", [nightly, leap])
+    await patch(cloud, uuid, "schedules", "add", {**nightly, "action": "start"})
+    schedules = (await cloud.read(uuid))["schedules"]
+    assert [(each["name"], each["action"]) for each in schedules] == [
+        ("leap", "exec"),
+        ("nightly", "start"),
+    ]
+    assert schedules[1]["next_at"].endswith("T02:00:00Z")
+    await patch(cloud, uuid, "schedules", "del", ["leap", "nightly"])
+    assert "schedules" not in await cloud.read(uuid)
+
+
+async def test_dependencies_must_be_there(autojump_clock, cloud):
+    first, second = await stopped_instance(cloud), await stopped_instance(cloud)
+    one = {"uuid": first}
+    assert (await patch(cloud, second, "dependencies", "set", [one]))["status"] == "success"
+    assert (await patch(cloud, second, "dependencies", "del", [one]))["status"] == "success"
+    gone = [{"name": "gone"}]
+    assert (await patch(cloud, second, "dependencies", "add", gone))["error"] == 8
+
+
+async def test_priorities_are_not_for_everybody(autojump_clock, cloud):
+    uuid = await stopped_instance(cloud)
+    assert (await patch(cloud, uuid, "sched_priority", "set", "high"))["error"] == 14
+    assert (await patch(cloud, uuid, "sched_priority", "set"))["status"] == "success"
