@@ -93,7 +93,7 @@ async def _exchange(client: _Peer, request: h11.Request, route: Route) -> None:
         await _page(client, HTTPStatus.SERVICE_UNAVAILABLE, str(error))
     except OSError:
         await _page(client, HTTPStatus.BAD_GATEWAY, "the instance does not listen on that port")
-    except (_GuestFailed, trio.ClosedResourceError):
+    except _GuestFailed:
         if client.http.our_state is not h11.SEND_RESPONSE:
             raise trio.BrokenResourceError("the answer was cut short") from None
         await _page(client, HTTPStatus.BAD_GATEWAY, "the instance did not answer")
@@ -122,7 +122,13 @@ async def _pass_on(
             nursery.start_soon(pass_request)
             switched = await _pass_answer(client, guest)
             nursery.cancel_scope.cancel()
-    except* (h11.RemoteProtocolError, trio.BrokenResourceError, trio.TooSlowError) as group:
+    except* (
+        h11.ProtocolError,
+        trio.BrokenResourceError,
+        trio.ClosedResourceError,
+        trio.TooSlowError,
+        _GuestFailed,
+    ) as group:
         raise _GuestFailed from group
     if switched:
         await _relay_switched(client, guest, route, instance)

@@ -74,7 +74,7 @@ class Lifecycle:
         instance.woken_at = trio.current_time() if instance.state == STANDBY else None
         self._set_starting(instance)
         former = self._lives.get(instance.uuid)
-        if former is not None and former.frozen:
+        if former is not None and former.frozen and not former.whole.cancel_called:
             self._nursery.start_soon(self._thaw, instance, former)
             return
         if former is not None:

@@ -170,6 +170,45 @@ async def test_long_bodies_stream_both_ways(serving):
     assert answer.content == big * 3
 
 
+async def test_head_is_answered_without_a_body(serving):
+    cloud = await serving()
+    await group_of(cloud)
+    async with browser(cloud) as client:
+        answers = [await client.head("/"), await client.get("/")]
+    assert answers[0].content == b""
+    assert answers[1].json()["path"] == "/"
+
+
+async def test_client_that_leaves_ends_its_request_to_the_guest(serving):
+    left = trio.Event()
+
+    async def drip(_uuid, stream):
+        async def answer(_request):
+            async def forever(send):
+                try:
+                    while True:
+                        await send(b"drop")
+                        await trio.sleep(0.01)
+                finally:
+                    left.set()
+
+            return Response(stream=forever)
+
+        await serve_connection(answer, stream)
+
+    cloud = await serving(drip)
+    [uuid] = await group_of(cloud)
+    stream = await raw_connection(cloud, 443)
+    await stream.send_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+    assert (await stream.receive_some()).startswith(b"HTTP/1.1 200")
+    assert (await metrics(cloud, uuid))["nreqs"] == 1
+    await trio.aclose_forcefully(stream)
+    with trio.fail_after(2):
+        await left.wait()
+        while (await metrics(cloud, uuid))["nreqs"]:  # noqa: ASYNC110 - no event tells
+            await trio.sleep(0.01)
+
+
 async def test_certificate_covers_the_generated_domain(serving):
     cloud = await serving()
     [uuid] = await group_of(cloud)
@@ -358,6 +397,17 @@ async def test_stop_ends_a_frozen_instance(serving, call):
     with trio.fail_after(2):
         while cloud.simulator.runtime._running:  # noqa: ASYNC110 - no event tells
             await trio.sleep(0.01)
+
+
+async def test_start_right_after_the_stop_of_a_frozen_instance_boots_it(serving):
+    cloud = await serving()
+    [uuid] = await group_of(cloud, scale_to_zero={**SCALING, "stateful": True})
+    await cloud.wait(uuid, "standby")
+    run = cloud.simulator.runtime._running[uuid]
+    await cloud.item("PUT", f"/instances/{uuid}/stop")
+    await cloud.item("PUT", f"/instances/{uuid}/start")
+    await cloud.wait(uuid, "running")
+    assert cloud.simulator.runtime._running[uuid] is not run
 
 
 async def test_queued_change_makes_the_next_start_a_boot(serving):
