@@ -125,6 +125,8 @@ def _state(path: Path | None) -> Iterator[StateDirectory | None]:
 def _runtime(name: str, volumes: Path | None, *, isolates: bool) -> Runtime:
     if name == "virtual":
         return VirtualRuntime()
+    if not isolates:
+        log.info("guests are not isolated", reason="by request")
     return ProcessRuntime(find_isolation() if isolates else None, volumes)
 
 

@@ -6,7 +6,7 @@ connection (RFC 9110, 7.6.1) is dropped. A switch of protocols leaves a plain re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
 
@@ -28,6 +28,7 @@ _CONNECTION_HEADERS = frozenset(
 )
 
 Headers = list[tuple[bytes, bytes]]
+_Message = h11.Request | h11.Response | h11.InformationalResponse
 
 
 @attrs.define
@@ -106,8 +107,8 @@ class _GuestFailed(Exception):
 async def _pass_on(
     client: _Peer, guest: _Peer, request: h11.Request, route: Route, instance: Instance
 ) -> None:
-    headers = _passing(request.headers, switching=_wants_switch(request))
-    if not any(name == b"host" for name, _ in headers):
+    headers = _passing(request, switching=_wants_switch(request))
+    if not any(name.lower() == b"host" for name, _ in headers):
         headers.append((b"host", route.group.domains[0].encode()))
     head = h11.Request(method=request.method, target=request.target, headers=headers)
     switched = False
@@ -163,7 +164,7 @@ async def _pass_answer(client: _Peer, guest: _Peer) -> bool:
         event = await guest.next_event()
         match event:
             case h11.InformationalResponse(status_code=status) | h11.Response(status_code=status):
-                headers = _passing(event.headers, switching=status == _SWITCHING)
+                headers = _passing(event, switching=status == _SWITCHING)
                 await client.send(
                     type(event)(status_code=status, headers=headers, reason=event.reason)
                 )
@@ -195,11 +196,13 @@ def _wants_switch(request: h11.Request) -> bool:
     return any(name == b"upgrade" for name, _ in request.headers)
 
 
-def _passing(headers: Iterable[tuple[bytes, bytes]], *, switching: bool) -> Headers:
-    """Without those that are about one connection; framing stays, for h11 to go by."""
-    if switching:
-        return list(headers)
-    return [(name, value) for name, value in headers if name not in _CONNECTION_HEADERS]
+def _passing(message: _Message, *, switching: bool) -> Headers:
+    """As they are spelled, without those about one connection; framing stays, for h11 to go by."""
+    return [
+        (name, value)
+        for name, value in message.headers.raw_items()
+        if switching or name.lower() not in _CONNECTION_HEADERS
+    ]
 
 
 async def _redirect(client: _Peer, request: h11.Request) -> None:
