@@ -120,8 +120,11 @@ class ServiceGroups:
             try:
                 if group.holders:
                     await self._publish(group)
+                    await group.bell.wait()
                 else:
                     await self._remove(group)
+                    if not group.holders:
+                        break
             except CloudError as error:
                 log.warning(
                     "service group not as wanted", service_group=group.name, error=str(error)
@@ -130,11 +133,8 @@ class ServiceGroups:
                 self._wake(group.holders)
                 await trio.sleep(retry_seconds)
                 retry_seconds = min(retry_seconds * 2, _LONGEST_RETRY_SECONDS)
-                continue
-            retry_seconds = _FIRST_RETRY_SECONDS
-            if not group.holders:
-                break
-            await group.bell.wait()
+            else:
+                retry_seconds = _FIRST_RETRY_SECONDS
         # No await since the last look at the holders: no hold() can be lost here.
         del self._groups[group.name]
         self._wake(group.leavers)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from kraftlet_trio.simulators.cloud.faults import AnswerStatus
+from kraftlet_trio.simulators.cloud.faults import AnswerStatus, Delay
 from tests.manifests import a_container, a_pod, a_service
 
 DOMAIN = "cloud.unikraft.v1.services/domain"
@@ -176,6 +176,20 @@ async def test_group_deleted_by_hand_is_made_again_for_the_next_instance(autojum
     await world.as_account_owner("DELETE", f"/v1/services/{uuid}")
     await world.eventually(lambda: world.members() == {"web": {"web-app"}})
     await world.eventually(world.is_ready)
+
+
+async def test_group_needed_again_while_it_is_being_deleted_is_made_again(autojump_clock, world):
+    await world.start_daemon()
+    setting = {"configMapKeyRef": {"name": "missing", "key": "level"}}
+    waiting = a_container(ports=[8080], env=[{"name": "LEVEL", "valueFrom": setting}])
+    world.apply(a_service(), a_pod("one", waiting, labels={"app": "web"}))
+    await world.eventually(world.groups)
+    world.cloud_faults.add(Delay(5), method="DELETE", path="/v1/services/.*")
+    world.delete(a_pod("one"))
+    await trio.sleep(2)
+    world.apply(a_pod("two", labels={"app": "web"}))
+    await world.eventually(lambda: world.is_ready("two"))
+    assert world.members() == {"web": {"two-app"}}
 
 
 async def test_service_of_another_pod_changes_nothing(autojump_clock, world):
