@@ -177,7 +177,8 @@ def _routes() -> list[Route]:
     return routes
 
 
-_ROUTES = [
+ROUTES = tuple(_routes())
+_PATTERNS = [
     (
         re.compile(
             re.escape(route.path)
@@ -187,7 +188,7 @@ _ROUTES = [
         ),
         route,
     )
-    for route in _routes()
+    for route in ROUTES
 ]
 
 
@@ -202,7 +203,7 @@ class Routed:
 
 
 def find_route(path: str) -> Routed | None:
-    for pattern, route in _ROUTES:
+    for pattern, route in _PATTERNS:
         if match := pattern.fullmatch(path):
             words = match.groupdict()
             return Routed(route, words.get("uuid"), words.get("name", ""), words.get("rest") or "")

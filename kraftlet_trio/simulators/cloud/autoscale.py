@@ -46,8 +46,7 @@ async def refuse_policies(cloud: Cloud, call: Call) -> Response:
             members.raw(name)
         return call.only_target(members)
 
-    items = call.items() if call.request.method != "DELETE" else [{}]
-    outcomes = await perform_each(call, items, read, _refusing(cloud))
+    outcomes = await perform_each(call, call.items(), read, _refusing(cloud))
     shown = [{key: value for key, value in each.items() if key != "uuid"} for each in outcomes]
     return envelope("policies", shown, began=call.began)
 

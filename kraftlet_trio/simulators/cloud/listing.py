@@ -37,16 +37,19 @@ def read_records(
     settings: CloudSettings,
     *,
     tags: Callable[[R], Sequence[str]] | None = None,
+    single_in_full: bool = False,
 ) -> list[Outcome]:
     """Outcomes for a by-UUID read, a read of certain resources, or one page of a list.
 
-    *tags* are a record's, for kinds that can be filtered by them. Raises ``BadRequest``.
+    *tags* are a record's, for kinds that can be filtered by them. *single_in_full*: a by-UUID read
+    needs no asking for details. Raises ``BadRequest``.
     """
     allowed = _PARAMETERS if tags is None else _PARAMETERS | {"tags"}
     for name, _ in call.query.pairs:
         if name not in allowed:
             raise BadRequest(f"Unknown parameter '{name}'")
-    show_details = call.query.flag("details", default=settings.default_details)
+    in_full = settings.default_details or (single_in_full and call.uuid is not None)
+    show_details = call.query.flag("details", default=in_full)
 
     def shown(record: R) -> Outcome:
         reference = {"uuid": record.uuid, "name": record.name}
