@@ -18,7 +18,7 @@ from kraftlet_trio.simulators.cloud.instance_updates import apply_queued_updates
 from kraftlet_trio.simulators.cloud.life import Life
 from kraftlet_trio.simulators.cloud.records import Instance, Restart
 from kraftlet_trio.simulators.cloud.restarts import restart_delay_seconds, restarts
-from kraftlet_trio.simulators.cloud.runtime import Ending, Exited, Guest, Killed, Mount, Runtime
+from kraftlet_trio.simulators.cloud.runtime import Ending, Guest, Killed, Mount, Runtime
 from kraftlet_trio.simulators.cloud.settings import CloudSettings
 from kraftlet_trio.simulators.cloud.stops import (
     BY_IDLING,
@@ -297,10 +297,7 @@ class Lifecycle:
         await trio.lowlevel.checkpoint_if_cancelled()
         life.frozen = False
         if life.told_to_end:
-            stop = stop_of(ending, life.initiator)
-            if life.goal == STANDBY and not isinstance(ending, Exited):
-                stop = stop_into_standby(life.initiator)
-            self._come_to_rest(instance, life.goal, stop)
+            self._come_to_rest(instance, life.goal, stop_of(ending, life.initiator))
             return None
         return self._end_from_inside(instance, ending, attempt)
 
@@ -358,16 +355,9 @@ class Lifecycle:
         return self._settings.idle_instances_go_to_standby
 
     async def _stand_by_when_idle(self, instance: Instance, watch: trio.CancelScope) -> None:
-        scaling, traffic = instance.scale_to_zero, instance.traffic
-        cooldown_seconds = (scaling.cooldown_time_ms or 0) / 1000
+        scaling = instance.scale_to_zero
         with watch:
-            while True:
-                if traffic.is_busy(scaling.policy):
-                    await traffic.calmed()
-                elif (rest := traffic.heard_at + cooldown_seconds - trio.current_time()) > 0:
-                    await trio.sleep(rest)
-                else:
-                    break
+            await instance.traffic.quiet(scaling.policy, (scaling.cooldown_time_ms or 0) / 1000)
         if instance.state == RUNNING and not watch.cancel_called:
             grace_seconds = self._settings.stop_grace_seconds
             action = Action("suspend", "scale-to-zero")

@@ -50,6 +50,8 @@ def stop_of(ending: Ending, initiator: int) -> Stop:
         case Exited(exit_code):
             reason = initiator | STOP_KERNEL | STOP_APPLICATION
             return Stop(reason, _CLEAN_STOP_CODE, exit_code)
+        case _ if initiator & STOP_SCALE_TO_ZERO:
+            return stop_into_standby(initiator)
         case Crashed(stop_code):
             return Stop(initiator | STOP_KERNEL, stop_code)
         case Killed():

@@ -94,6 +94,16 @@ class Traffic:
             return True
         return policy == "on" and self.nconns > 0
 
+    async def quiet(self, policy: str, seconds: float) -> None:
+        """Until nothing has kept it busy for so long."""
+        while True:
+            if self.is_busy(policy):
+                await self.calmed()
+            elif (rest := self.heard_at + seconds - trio.current_time()) > 0:
+                await trio.sleep(rest)
+            else:
+                return
+
     async def calmed(self) -> None:
         """Until something that was open or queued ends."""
         await self._calmed.wait()

@@ -1,6 +1,7 @@
 """What a load balancer counts."""
 
 import pytest
+import trio
 
 from kraftlet_trio.simulators.cloud.traffic import Traffic
 
@@ -42,3 +43,16 @@ async def test_counters_of_bytes_begin_anew_with_each_run(autojump_clock):
 def test_silent_connections_keep_only_policy_on_busy(gauges, busy_on, busy_idle):
     traffic = Traffic(**gauges)
     assert (traffic.is_busy("on"), traffic.is_busy("idle")) == (busy_on, busy_idle)
+
+
+async def test_quiet_counts_from_the_last_byte_and_waits_for_what_is_open(autojump_clock, nursery):
+    traffic = Traffic()
+
+    async def talk():
+        await trio.sleep(2)
+        with traffic.connection(request=False):
+            await trio.sleep(10)
+
+    nursery.start_soon(talk)
+    await traffic.quiet("on", 3)
+    assert trio.current_time() == pytest.approx(2 + 10 + 3)
