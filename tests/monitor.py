@@ -10,7 +10,6 @@ import attrs
 
 from kraftlet_trio.http.messages import Request
 from kraftlet_trio.mapping.annotations import SERVICE_GROUPS
-from kraftlet_trio.pods.context import FINALIZER
 from kraftlet_trio.simulators.cloud.records import Instance
 from kraftlet_trio.simulators.cloud.simulator import CloudSimulator
 from kraftlet_trio.simulators.kubernetes.resources import (
@@ -30,6 +29,8 @@ class Monitor:
 
     cluster: KubernetesSimulator
     cloud: CloudSimulator
+    finalizer: str
+    """What a Pod has to carry while anything of it is in the cloud; empty for nothing."""
     breaches: list[str] = attrs.field(factory=list)
     foreign: set[str] = attrs.field(factory=set)
     """Names of cloud resources that the test itself made."""
@@ -67,7 +68,7 @@ class Monitor:
             pod = pods.get(uid)
             if pod is None:
                 yield f"instance {instance.name} has outlived its Pod"
-            elif FINALIZER not in pod["metadata"].get("finalizers", ()):
+            elif not self._is_marked(pod):
                 yield f"instance {instance.name} is there while its Pod has no finalizer"
             else:
                 yield from _order_of_init_containers(pod, container, instance, self.cloud)
@@ -75,11 +76,14 @@ class Monitor:
             if count > 1:
                 yield f"container {container} of Pod {uid} has {count} instances"
 
+    def _is_marked(self, pod: Json) -> bool:
+        return not self.finalizer or self.finalizer in pod["metadata"].get("finalizers", ())
+
     def _groups(self, pods: dict[str, Json]) -> Iterator[str]:
         noted = {
             name
             for pod in pods.values()
-            if FINALIZER in pod["metadata"].get("finalizers", ())
+            if self._is_marked(pod)
             for name in pod["metadata"].get("annotations", {}).get(SERVICE_GROUPS, "").split(",")
         }
         for group in self.cloud.account.groups:

@@ -6,7 +6,7 @@ Run it under ``MockClock``: nothing of it waits for real time, and there is no s
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from itertools import chain, repeat
 from typing import Any
@@ -38,9 +38,6 @@ from tests.monitor import Monitor
 from tests.wire import Exchange, Life, Wire
 
 TOKEN = "token"
-RESTART_SECONDS = 1.0
-"""From a kill to the next start, where the daemon is kept running."""
-
 Plan = Callable[[Life], None]
 
 
@@ -81,12 +78,19 @@ class World:
     """All requests of the daemon, in all of its lives."""
     life: Life | None = None
     """The present one."""
+    restart_seconds: float = 1.0
+    """From a kill to the next start, where the daemon is kept running."""
 
     # The daemon
 
-    async def start_daemon(self, plan: Plan | None = None) -> None:
-        """Return once the node is registered and Pods are tended."""
-        await self._nursery.start(self._live, plan)
+    async def start_daemon(self, **options: str) -> None:
+        """Return once the node is registered and Pods are tended.
+
+        With *options* it is another daemon beside the one that there is, as that of a second node.
+        """
+        self.life = self._new_life(None)
+        chosen = settings(**options) if options else self.settings
+        await self._nursery.start(self._live_out, self.life, chosen)
 
     def kill_daemon(self) -> None:
         """End it between two of its checkpoints, with no chance to finish anything."""
@@ -94,15 +98,17 @@ class World:
         self.life.kill()
 
     def keep_daemon_running(self, *plans: Plan) -> None:
-        """Start it, and again a second after each kill; *plans* are for its first lives."""
-        self._nursery.start_soon(self._live_on, plans)
+        """Start it, and again after each kill; *plans* are for its first lives."""
+        upcoming = chain(plans, repeat(None))
+        self.life = self._new_life(next(upcoming))
+        self._nursery.start_soon(self._live_on, self.life, upcoming)
 
-    async def _live_on(self, plans: tuple[Plan, ...]) -> None:
-        for plan in chain(plans, repeat(None)):
-            life = self.life = self._new_life(plan)
-            self._nursery.start_soon(self._live_out, life)
+    async def _live_on(self, life: Life, plans: Iterator[Plan | None]) -> None:
+        while True:
+            self._nursery.start_soon(self._live_out, life, self.settings)
             await life.killed.wait()
-            await trio.sleep(RESTART_SECONDS)
+            await trio.sleep(self.restart_seconds)
+            life = self.life = self._new_life(next(plans))
 
     def _new_life(self, plan: Plan | None) -> Life:
         life = Life(self.monitor, self.exchanges)
@@ -110,20 +116,18 @@ class World:
             plan(life)
         return life
 
-    async def _live(
-        self, plan: Plan | None, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-    ) -> None:
-        self.life = self._new_life(plan)
-        await self._live_out(self.life, task_status=task_status)
-
     async def _live_out(
-        self, life: Life, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+        self,
+        life: Life,
+        settings: Settings,
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         cluster = Wire("kubernetes", self.cluster.handle, self.cluster_faults, life)
         cloud = Wire("cloud", self.cloud.handle, self.cloud_faults, life)
         with life.scope:
             async with trio.open_nursery() as streams:
-                access = CloudAccess(base_url=self.settings.cloud.url, token=lambda: TOKEN)
+                access = CloudAccess(base_url=settings.cloud.url, token=lambda: TOKEN)
                 async with (
                     KubernetesClient(
                         ClusterAccess(server="http://kubernetes.test"),
@@ -131,7 +135,7 @@ class World:
                     ) as kubernetes,
                     CloudClient(access, transport=MemoryTransport(cloud.handle, streams)) as client,
                 ):
-                    await run_daemon(kubernetes, client, self.settings, task_status=task_status)
+                    await run_daemon(kubernetes, client, settings, task_status=task_status)
 
     # Manifests
 
@@ -279,11 +283,13 @@ class World:
             if one.request.method == method and re.fullmatch(path, one.request.path)
         ]
 
-    async def eventually(self, condition: Callable[[], Any], *, seconds: float = 60.0) -> Any:
-        """Wait until *condition* is true, and return what it said."""
+    async def eventually(
+        self, condition: Callable[[], Any], *, seconds: float = 60.0, every: float = 0.1
+    ) -> Any:
+        """Wait until *condition* is true, and return what it said; look so *every* so often."""
         with trio.move_on_after(seconds):
             while not (said := condition()):  # noqa: ASYNC110 (nothing rings when the world changes)
-                await trio.sleep(0.1)
+                await trio.sleep(every)
             return said
         raise AssertionError(f"not within {seconds} s: {condition}\n{self.describe()}")
 
@@ -349,10 +355,11 @@ async def a_world(**options: str) -> AsyncIterator[World]:
         cluster = KubernetesSimulator()
         scripts = Scripts({})
         cloud = CloudSimulator(token=TOKEN, images=scripts)
-        monitor = Monitor(cluster, cloud)
+        chosen = settings(**options)
+        monitor = Monitor(cluster, cloud, chosen.pods.finalizer)
         await nursery.start(cluster.run)
         await nursery.start(cloud.run)
-        world = World(cluster, cloud, scripts, monitor, settings(**options), nursery)
+        world = World(cluster, cloud, scripts, monitor, chosen, nursery)
         yield world
         crashes = _bugs() - bugs
         if crashes:
