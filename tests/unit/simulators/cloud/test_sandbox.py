@@ -2,10 +2,14 @@
 
 import json
 import os
+import tempfile
 from base64 import b64decode, b64encode
+from pathlib import Path
 
 import pytest
 import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kraftlet_trio.http.messages import Request
 from kraftlet_trio.simulators.cloud.runtime import Surroundings
@@ -14,6 +18,31 @@ from kraftlet_trio.simulators.cloud.sandbox_api import SandboxApi
 from kraftlet_trio.simulators.cloud.sandbox_place import SurroundingsPlace
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-5, 5)
+    | st.floats(allow_nan=False)
+    | st.text(max_size=8)
+    | st.sampled_from(["/a", "true", "utf-8", "base64", "/", "a/b"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["cwd", "env", "path", "data", "encoding", "append", "parents", "filename"]
+            ),
+            inner,
+            max_size=5,
+        )
+    ),
+    max_leaves=8,
+)
+
+
+# Not any text: the shell would run it.
+COMMANDS = st.sampled_from([None, 1, "", "true", [], [""], ["true", 1], ["no-such"], {"a": "b"}])
 
 
 class Caller:
@@ -314,3 +343,33 @@ async def test_links_of_an_isolated_guest_stay_within_its_root(tmp_path):
     assert place.path("/deep/relative") == tmp_path / "real"
     with pytest.raises(OSError, match="too many links"):
         place.path("/round")
+
+
+@given(data=st.data())
+@settings(max_examples=100, deadline=None)
+def test_strange_requests_are_answered(data):
+    """Known paths with anything as a body; 500 is the documented answer of the file system."""
+    paths = [
+        *("/commands", f"/commands/{UNKNOWN}", "/fs/mkdir", "/fs/read", "/fs/read_raw"),
+        *("/fs/write", "/fs/upload", "/fs/none", "/", "/commands/x/logs/raw/stdout"),
+    ]
+    command = st.fixed_dictionaries({"cmd": COMMANDS}, optional={"cwd": JSON, "env": JSON})
+    body = (JSON | command).map(_encoded) | st.binary(max_size=20)
+    asked = data.draw(
+        st.lists(
+            st.tuples(
+                st.sampled_from(["GET", "POST", "DELETE", "PUT"]), st.sampled_from(paths), body
+            ),
+            max_size=5,
+        )
+    )
+
+    async def ask():
+        with tempfile.TemporaryDirectory() as root:
+            async with opened_sandbox(a_place(Path(root))) as sandbox:
+                caller = Caller(SandboxApi(sandbox))
+                for method, path, content in asked:
+                    response = await caller.send(method, path, content)
+                    assert response.status in (200, 400, 404, 500)
+
+    trio.run(ask)
