@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import string
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from datetime import timedelta
 from ipaddress import IPv4Address, IPv4Network
 
@@ -96,14 +97,19 @@ class Account:
         """Raises ``ItemError`` if the live quota or a volume's other user forbids it."""
         self.check_quota(QuotaUse(live_vcpus=instance.vcpus, live_memory_mb=instance.memory_mb))
         for attachment in instance.attachments:
-            self.check_can_mount(attachment.volume, readonly=attachment.readonly, by=instance)
+            if not attachment.attaching:
+                self._check_can_take_hold(attachment)
+
+    def _check_can_take_hold(self, attachment: Attachment) -> None:
+        """Raises ``ItemError``, see :meth:`check_can_mount`."""
+        self.check_can_mount(
+            attachment.volume, readonly=attachment.readonly, by=attachment.instance
+        )
 
     def check_can_mount(self, volume: Volume, *, readonly: bool, by: Instance | None) -> None:
         """Raises ``ItemError`` if another instance that holds *volume* excludes this use."""
         others = [each for each in volume.mounted_by if each.instance is not by]
-        if volume.access_mode == "rwx" or not others:
-            return
-        if volume.access_mode == "rox" and readonly:
+        if not others or may_be_shared(volume, readonly=readonly, others=others):
             return
         raise ItemError(
             ErrorCode.FAILED,
@@ -125,14 +131,22 @@ class Account:
         self._addresses.add(address)
         return address
 
-    def attach(self, volume: Volume, instance: Instance, *, at: str, readonly: bool) -> None:
+    def attach(
+        self,
+        volume: Volume,
+        instance: Instance,
+        *,
+        at: str,
+        readonly: bool,
+        from_the_beginning: bool = False,
+    ) -> None:
         """To an instance that runs, it takes effect when that rests."""
         attachment = Attachment(
             volume=volume,
             instance=instance,
             at=at,
             readonly=readonly,
-            attaching=instance.holds_mounts,
+            attaching=instance.holds_mounts and not from_the_beginning,
         )
         volume.attachments[instance.uuid] = attachment
         instance.attachments.append(attachment)
@@ -150,9 +164,17 @@ class Account:
             self.detach(attachment)
 
     def settle_attachments(self, instance: Instance) -> None:
-        """The instance came to rest: what was asked for while it ran happens now."""
+        """The instance came to rest: what was asked for while it ran happens now.
+
+        In standby an attachment has to wait on while another instance excludes it.
+        """
         for attachment in list(instance.attachments):
-            attachment.attaching = False
+            if attachment.attaching and instance.holds_mounts:
+                with suppress(ItemError):
+                    self._check_can_take_hold(attachment)
+                    attachment.attaching = False
+            else:
+                attachment.attaching = False
             if attachment.detaching and not instance.holds_mounts:
                 self.detach(attachment)
 
@@ -175,10 +197,11 @@ class Account:
                 self.groups.remove(group)
 
     def remove_instance(self, instance: Instance) -> None:
-        """With it go its inline volumes, and its group if that was inline and is now empty."""
+        """With it go inline volumes and an inline group, unless other instances use them."""
         busy_until = trio.current_time() + self.settings.busy_after_delete_seconds
         for attachment in list(instance.attachments):
-            inline = not attachment.volume.persistent
+            volume = attachment.volume
+            inline = not volume.persistent and len(volume.attachments) == 1
             self.detach(attachment)
             attachment.volume.busy_until = busy_until
             if inline:
@@ -233,6 +256,13 @@ class Account:
     def formatted_at(self) -> float:
         """When a volume created now is formatted, on Trio's clock."""
         return trio.current_time() + self.settings.format_seconds
+
+
+def may_be_shared(volume: Volume, *, readonly: bool, others: Iterable[Attachment] = ()) -> bool:
+    """Whether several instances may mount it at a time (platform reference, volumes)."""
+    if volume.access_mode == "rox":
+        return readonly and all(each.readonly for each in others)
+    return volume.access_mode == "rwx"
 
 
 _COUNTS: dict[str, Callable[[Account], int]] = {

@@ -108,7 +108,7 @@ def _explanation(error: BaseException, _kind: object) -> str:
         case KeyError():
             return "required member missing"
         case ForbiddenExtraKeysError():
-            return f"unknown member {', '.join(sorted(error.extra_fields))}"
+            return f"unknown member {', '.join(sorted(map(str, error.extra_fields)))}"
         case AttributeError():
             return "an object is expected"
         case _:

@@ -13,7 +13,7 @@ from kraftlet_trio.clock import utc_now
 from kraftlet_trio.cloud.objects import RUNNING, STANDBY, STARTING, STOPPED, QuotaUse
 from kraftlet_trio.http.messages import Response
 from kraftlet_trio.simulators.cloud import instance_view
-from kraftlet_trio.simulators.cloud.account import Account, random_suffix
+from kraftlet_trio.simulators.cloud.account import Account, may_be_shared, random_suffix
 from kraftlet_trio.simulators.cloud.actions import new_uuid
 from kraftlet_trio.simulators.cloud.calls import (
     Call,
@@ -24,7 +24,7 @@ from kraftlet_trio.simulators.cloud.calls import (
     wait_seconds,
 )
 from kraftlet_trio.simulators.cloud.envelope import Outcome, envelope, success, timed_out
-from kraftlet_trio.simulators.cloud.errors import BadRequest, ErrorCode, ItemError
+from kraftlet_trio.simulators.cloud.errors import BadRequest, ErrorCode, ItemError, invalid
 from kraftlet_trio.simulators.cloud.identifiers import Identifier
 from kraftlet_trio.simulators.cloud.images import ImageName
 from kraftlet_trio.simulators.cloud.inheritance import inherited, with_templates_of_volumes
@@ -145,8 +145,19 @@ def _check_create(account: Account, spec: InstanceSpec) -> None:
             check_new_volume(account, mount.new)
         elif mount.existing is not None:
             volume = account.volumes.find(mount.existing)
-            if spec.autostart:
+            if spec.autostart or _begins_in_standby(spec):
                 account.check_can_mount(volume, readonly=mount.readonly, by=None)
+            if (
+                copies > 1
+                and _begins_in_standby(spec)
+                and not may_be_shared(volume, readonly=mount.readonly)
+            ):
+                raise invalid(f"Volume '{volume.name}' cannot be used by several instances")
+
+
+def _begins_in_standby(spec: InstanceSpec) -> bool:
+    """There it holds its volumes."""
+    return spec.scale_to_zero.policy != "off" and not spec.autostart
 
 
 def _name(account: Account, spec: InstanceSpec, replica: int) -> str:
@@ -160,7 +171,6 @@ def _name(account: Account, spec: InstanceSpec, replica: int) -> str:
 
 def _add_instance(cloud: Cloud, spec: InstanceSpec, name: str) -> Instance:
     account = cloud.account
-    scales = spec.scale_to_zero.policy != "off"
     instance = Instance(
         uuid=new_uuid(),
         name=name,
@@ -186,7 +196,7 @@ def _add_instance(cloud: Cloud, spec: InstanceSpec, name: str) -> Instance:
         gateway=spec.gateway,
         nameserver=spec.nameserver,
         lineage=spec.lineage,
-        state=STANDBY if scales and not spec.autostart else STOPPED,
+        state=STANDBY if _begins_in_standby(spec) else STOPPED,
     )
     if spec.join_group is not None:
         instance.service_group = account.groups.find(spec.join_group)
@@ -202,7 +212,9 @@ def _add_instance(cloud: Cloud, spec: InstanceSpec, name: str) -> Instance:
             volume = add_volume(account, mount.new, persistent=False)
             if mount.copy_of is not None:
                 cloud.runtime.copy_volume(mount.copy_of, volume.uuid)
-        account.attach(volume, instance, at=mount.at, readonly=mount.readonly)
+        account.attach(
+            volume, instance, at=mount.at, readonly=mount.readonly, from_the_beginning=True
+        )
     account.instances.add(instance)
     if spec.autokill != Autokill():
         account.perishables.add(instance.uuid)

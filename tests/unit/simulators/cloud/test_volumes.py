@@ -240,3 +240,58 @@ async def test_tags_are_patched(autojump_clock, cloud):
         "PATCH", "/volumes", [{"uuid": uuid, "prop": "tags", "op": "del", "value": "a"}]
     )
     assert (await cloud.read(uuid, "volumes"))["tags"] == ["b"]
+
+
+async def test_inline_volume_outlives_its_instance_while_another_uses_it(autojump_clock, cloud):
+    instance = await stopped(cloud, volumes=[{"name": "scratch", "size_mb": 10, "at": "/tmp"}])
+    await stopped(cloud, name="other")
+    attach = {"name": "scratch", "attach_to": {"name": "other"}, "at": "/tmp"}
+    await cloud.item("PUT", "/volumes/attach", [attach])
+    await cloud.item("DELETE", f"/instances/{instance['uuid']}")
+    [left] = await cloud.items("GET", "/volumes?name=scratch&details=true")
+    assert [one["name"] for one in left["attached_to"]] == ["other"]
+    assert left["persistent"]
+
+
+SLEEPER = {
+    "autostart": False,
+    "scale_to_zero": {"policy": "on"},
+    "service_group": {"services": [{"port": 443}]},
+}
+
+
+async def test_two_instances_cannot_be_created_in_standby_on_one_volume(autojump_clock, cloud):
+    await volume(cloud, name="data")
+    mount = {"volumes": [{"name": "data", "at": "/data"}]}
+    await cloud.create(**SLEEPER, **mount)
+    refused = await cloud.item("POST", "/instances", {"image": "app", **SLEEPER, **mount})
+    assert refused["error"] == 10
+    assert "EBUSY" in refused["message"]
+
+
+async def test_attachment_waits_in_standby_while_another_instance_has_the_volume(
+    autojump_clock, cloud
+):
+    made = await volume(cloud, name="data")
+    sleeper = await cloud.create(**{**SLEEPER, "autostart": True}, timeout_s=5)
+    owner = await cloud.create(volumes=[{"name": "data", "at": "/data"}], timeout_s=5)
+    attach = {"attach_to": {"uuid": sleeper["uuid"]}, "at": "/data"}
+    await cloud.item("PUT", f"/volumes/{made['uuid']}/attach", attach)
+
+    async def sleep_and_read() -> list[str]:
+        await cloud.item("PUT", f"/instances/{sleeper['uuid']}/suspend")
+        await cloud.wait(sleeper["uuid"], "standby")
+        shown = await cloud.read(made["uuid"], "volumes")
+        return [one["uuid"] for one in shown["mounted_by"]]
+
+    assert await sleep_and_read() == [owner["uuid"]]
+    await cloud.item("PUT", f"/instances/{owner['uuid']}/stop", {"force": True})
+    started = await cloud.item("PUT", f"/instances/{sleeper['uuid']}/start", {"timeout_s": 5})
+    assert started["state"] == "running"
+    assert await sleep_and_read() == [sleeper["uuid"]]
+
+
+async def test_instance_created_in_standby_holds_its_volumes(autojump_clock, cloud):
+    made = await volume(cloud, name="data")
+    await cloud.create(**SLEEPER, volumes=[{"name": "data", "at": "/data"}])
+    assert (await cloud.read(made["uuid"], "volumes"))["state"] == "mounted"
