@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import string
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import timedelta
 from ipaddress import IPv4Address, IPv4Network
@@ -232,13 +232,12 @@ class Account:
         self.templates.add(instance)
         instance.notify()
 
-    def read_only_instances(self) -> Iterator[Instance]:
-        """Instances that were deleted and can still be read."""
+    def forget_retained(self) -> None:
+        """Deleted instances whose retention is over can no longer be read."""
         now = utc_now()
         self.retained = [
             each for each in self.retained if each.retained_until and now < each.retained_until
         ]
-        return iter(self.retained)
 
     def make_volume_template(self, volume: Volume) -> None:
         """From now on it can only be copied."""

@@ -1,4 +1,4 @@
-"""Autokill: what goes by itself once it has been unused for long enough (reference, autokill).
+"""What goes by itself: the unused after its autokill time, the retained after its retention.
 
 It happens before the next request is answered, for nobody can tell that from the moment itself.
 """
@@ -15,8 +15,9 @@ from kraftlet_trio.simulators.cloud.templates import forget_saved
 
 
 def delete_expired(cloud: Cloud) -> None:
-    """What is locked stays, and so does what somebody uses."""
+    """What is locked stays, and so does what somebody uses (reference, autokill)."""
     account = cloud.account
+    account.forget_retained()
     for uuid in list(account.perishables):
         identifier = Identifier(uuid=uuid)
         if uuid in account.instances:

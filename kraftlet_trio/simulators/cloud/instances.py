@@ -120,7 +120,7 @@ def _check_create(account: Account, spec: InstanceSpec) -> None:
     if spec.name is not None:
         account.instances.check_free(spec.name)
         if account.settings.retained_names_stay_reserved and any(
-            each.name == spec.name for each in account.read_only_instances()
+            each.name == spec.name for each in account.retained
         ):
             raise ItemError(ErrorCode.ALREADY_EXISTS, f"Instance '{spec.name}' already exists")
     if spec.join_group is not None:
@@ -228,10 +228,10 @@ class _WithRetained:
     _account: Account
 
     def __iter__(self) -> Iterator[Instance]:
-        return chain(self._account.instances, self._account.read_only_instances())
+        return chain(self._account.instances, self._account.retained)
 
     def find(self, identifier: Identifier) -> Instance:
-        for instance in self._account.read_only_instances():
+        for instance in self._account.retained:
             if identifier.uuid == instance.uuid:
                 return instance
         return self._account.instances.find(identifier)
