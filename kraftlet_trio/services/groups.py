@@ -163,8 +163,10 @@ class ServiceGroups:
         if not group.ready or group.trouble:
             group.ready, group.trouble = True, None
             self._wake(group.holders)
-        self._wake(group.leavers)
-        group.leavers.clear()
+        if group.holders:
+            # It stays for the sake of others. Who left last waits until it is removed.
+            self._wake(group.leavers)
+            group.leavers.clear()
 
     async def _update(
         self,

@@ -192,6 +192,15 @@ async def test_group_needed_again_while_it_is_being_deleted_is_made_again(autoju
     assert world.members() == {"web": {"two-app"}}
 
 
+async def test_pod_deleted_while_its_group_is_being_made_leaves_nothing(autojump_clock, world):
+    world.cloud_faults.add(Delay(5), method="POST", path="/v1/services")
+    await world.start_daemon()
+    world.apply(a_service(), a_pod())
+    await trio.sleep(1)
+    world.delete(a_pod())
+    await world.eventually(world.is_empty)
+
+
 async def test_service_of_another_pod_changes_nothing(autojump_clock, world):
     await world.start_daemon()
     world.apply(a_service(), a_pod())

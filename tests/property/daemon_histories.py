@@ -18,7 +18,7 @@ from kraftlet_trio.simulators.cloud.faults import (
     Effect,
 )
 from kraftlet_trio.simulators.kubernetes.errors import ApiError
-from tests.manifests import Json, a_claim, a_container, a_pod, a_service
+from tests.manifests import Json, a_claim, a_container, a_deployment, a_pod, a_service
 from tests.monitor import TERMINAL
 from tests.wire import Moment
 from tests.world import World
@@ -66,6 +66,8 @@ SCRIPTS: dict[str, dict[str, Any]] = {
 _RESTLESS = {"crashing", "unpullable", "unconfigured"}
 """Shapes that make the daemon write again and again."""
 
+DEPLOYMENT = a_deployment("web", replicas=2)
+
 PORTS: list[dict[int, int | str]] = [{443: 8080}, {443: 8080, 80: 9090}, {8443: 8080}, {80: 9090}]
 
 
@@ -80,7 +82,8 @@ class History:
     """Uids of Pods whose instances somebody stopped, ended or deleted."""
 
     def shape(self, pod: Json) -> str:
-        return self.shapes[pod["metadata"]["uid"]]
+        """Pods of the Deployment are of one shape."""
+        return self.shapes.get(pod["metadata"]["uid"], "web")
 
     def instance(self, number: int) -> Any:
         """One of the instances, or None where there is none."""
@@ -116,6 +119,44 @@ class DeletePod:
 
     async def happen(self, history: History) -> None:
         history.world.delete(a_pod(self.name), grace_seconds=self.grace_seconds)
+
+
+@attrs.frozen
+class Scale:
+    """Bring the Deployment to a number of replicas, whose Pods are like the others named here."""
+
+    replicas: int
+
+    async def happen(self, history: History) -> None:
+        try:
+            history.world.scale("web", self.replicas)
+        except ApiError:  # there is none yet
+            history.world.apply(DEPLOYMENT)
+
+
+@attrs.frozen
+class RollOut:
+    """Replace the Deployment's Pods by others, step by step."""
+
+    image: str
+
+    async def happen(self, history: History) -> None:
+        def change(deployment: Json) -> Json:
+            [container] = deployment["spec"]["template"]["spec"]["containers"]
+            container["image"] = self.image
+            return deployment
+
+        if history.world.cluster.objects("deployments"):
+            history.world.cluster.change("deployments", "web", change)
+
+
+@attrs.frozen
+class LoseNode:
+    """Somebody deletes the Node object."""
+
+    async def happen(self, history: History) -> None:
+        for node in history.world.cluster.objects("nodes"):
+            history.world.delete(node)
 
 
 @attrs.frozen
@@ -273,6 +314,9 @@ def happenings() -> st.SearchStrategy[Any]:
         st.builds(CreatePod, NAMES, st.sampled_from(sorted(SHAPES))),
         st.builds(CreatePod, NAMES, st.sampled_from(sorted(SHAPES))),
         st.builds(DeletePod, NAMES, st.sampled_from([None, 0, 2])),
+        st.builds(Scale, st.integers(0, 3)),
+        st.builds(RollOut, st.sampled_from(["nginx:1", "nginx:2"])),
+        st.builds(LoseNode),
         st.builds(PutService, SERVICES, st.sampled_from(PORTS)),
         st.builds(DeleteService, SERVICES),
         st.builds(CreateClaim),
@@ -319,6 +363,11 @@ def shortcomings(history: History) -> list[str]:
     """In what the world is not yet as its manifests ask for."""
     world = history.world
     found = []
+    for deployment in world.cluster.objects("deployments"):
+        wanted = deployment["spec"]["replicas"]
+        there = [pod for pod in world.pods() if "ownerReferences" in pod["metadata"]]
+        if len(there) != wanted:
+            found.append(f"{len(there)} replicas instead of {wanted}")
     expected: set[str] = set()
     published: dict[str, dict[int, int | str]] = {}
     for pod in world.pods():

@@ -15,6 +15,7 @@ from trio.testing import MockClock
 
 from tests.manifests import a_claim, a_pod, a_service
 from tests.property.daemon_histories import (
+    DEPLOYMENT,
     SCRIPTS,
     History,
     happenings,
@@ -42,10 +43,10 @@ async def live_through(world: World, happenings: list) -> None:
             await trio.sleep(1)
     assert not shortcomings(history), "\n".join((*shortcomings(history), world.describe()))
     if not is_restless(history):
-        await trio.sleep(30)  # the provisioner may still wait for its predecessor's lease
+        await trio.sleep(60)  # the provisioner may still wait for its predecessor's lease
         await world.check_quiet(seconds=300)
         assert not shortcomings(history)
-    world.delete(*(a_pod(name) for name in world.pod_names()))
+    world.delete(DEPLOYMENT, *(a_pod(name) for name in world.pod_names()))
     world.delete(a_service("web"), a_service("shop"), a_claim())
     await world.eventually(world.is_empty, seconds=HEALING_SECONDS, every=1.0)
 
