@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 import attrs
 
-from kraftlet_trio.cloud.objects import Instance
+from kraftlet_trio.cloud.objects import STANDBY, Instance
 from kraftlet_trio.kubernetes.objects import Container, ContainerStatus, PodStatus
 from kraftlet_trio.mapping.container_state import (
     REASON_LAG,
@@ -309,6 +309,9 @@ def _stop_within_grace(draft: _Draft, alive: list[tuple[str, Instance]]) -> None
 def _stop(draft: _Draft, name: str, instance: Instance, seconds: float) -> None:
     if instance.uuid not in draft.memory.stop_asked:
         draft.step(StopInstance(name, instance.uuid, seconds))
+    elif instance.state == STANDBY:
+        # It was falling asleep and slept through the stop: nothing of it runs that could be asked.
+        draft.step(DeleteInstance(name, instance.uuid))
     draft.watch.add(instance.uuid)
 
 

@@ -226,6 +226,10 @@ class PodSteps:
             self.context.feed.forget(uuid)
             return
         self.memory.stop_asked.add(uuid)
+        instance = self.context.feed.instances.get(uuid)
+        if instance is not None and instance.state == cloud.STANDBY:
+            # Only one that a later read still finds asleep has slept through it.
+            self.context.feed.put(attrs.evolve(instance, state=cloud.STOPPING))
         log.info("instance told to stop", container=name, instance=uuid)
 
     async def _delete_instance(self, name: str, uuid: str) -> None:

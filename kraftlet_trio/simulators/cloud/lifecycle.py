@@ -214,6 +214,10 @@ class Lifecycle:
             life.stop.set()
             life.boot.cancel()
             self._nursery.start_soon(self._kill_after, grace_seconds, life)
+        elif instance.is_falling_asleep and life is not None and goal == STOPPED:
+            # The stop overtakes the sleep that was to follow.
+            life.goal, life.initiator = goal, initiator
+            instance.action, instance.stop = action, Stop(initiator)
         elif instance.state == STANDBY and goal == STOPPED:
             instance.action = action
             if life is not None:

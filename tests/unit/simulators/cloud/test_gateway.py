@@ -497,3 +497,12 @@ async def test_guest_that_ends_while_draining_is_not_restarted(serving):
     await trio.sleep(0.05)
     assert (await cloud.read(uuid))["state"] == "stopped"
     await trio.aclose_forcefully(stream)
+
+
+async def test_a_stop_overtakes_an_instance_that_falls_asleep(serving):
+    cloud = await serving()
+    [uuid] = await group_of(cloud, scale_to_zero={**SCALING, "stateful": False})
+    await cloud.wait(uuid, "stopping")
+    assert (await cloud.item("PUT", f"/instances/{uuid}/stop"))["status"] == "success"
+    stopped = await cloud.wait(uuid, "stopped")
+    assert stopped["stop_reason"] == 15
