@@ -474,6 +474,14 @@ def test_a_start_that_failed_waits_too():
     assert plan.held["app"].trouble
 
 
+def test_only_what_keeps_a_container_from_running_is_told_as_its_trouble():
+    memory = Memory(failures={"delete app": a_failure(), "stop app": a_failure()})
+    replaced = plan_for(a_pod(), a_new_instance(), memory=memory, **JOINED)
+    assert replaced.wake_at == NOW + seconds(5)
+    stopped = plan_for(deleted_pod(running()), an_instance(), memory=memory)
+    assert replaced.held == stopped.held == {"app": Held()}
+
+
 @pytest.mark.parametrize(
     ("instances", "status"),
     [
@@ -595,6 +603,13 @@ def test_a_pod_deleted_without_grace_is_stopped_by_force():
     assert steps_for(deleted_pod(running(), grace=0), an_instance(), memory=stopping()) == (
         delete(),
     )
+
+
+def test_an_instance_that_sleeps_through_its_stop_is_deleted():
+    asleep = an_instance(state=cloud.STANDBY)
+    assert steps_for(deleted_pod(running()), asleep, memory=stopping()) == (stop(),)
+    told = stopping(stop_asked={"uuid-of-app"})
+    assert steps_for(deleted_pod(running()), asleep, memory=told) == (delete(),)
 
 
 def test_a_second_deletion_with_less_grace_brings_the_deadline_forward():
