@@ -14,15 +14,9 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from tests.manifests import a_claim, a_pod, a_service
-from tests.property.daemon_histories import (
-    DEPLOYMENT,
-    SCRIPTS,
-    History,
-    happenings,
-    heal,
-    is_restless,
-    shortcomings,
-)
+from tests.property.daemon_expectations import is_restless, shortcomings
+from tests.property.daemon_histories import History, happenings, heal
+from tests.property.daemon_shapes import DEPLOYMENT, SCRIPTS
 from tests.thoroughness import examples
 from tests.world import World, a_world
 
