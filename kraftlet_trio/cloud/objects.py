@@ -194,7 +194,7 @@ class Image:
     url: str = ""
     tags: tuple[str, ...] = ()
     args: tuple[str, ...] = ()
-    env: tuple[str, ...] = ()
+    env: Mapping[str, str] = attrs.field(factory=dict)
     size_in_bytes: int = 0
 
 
