@@ -440,8 +440,9 @@ class PodModel:
                 self._create(container, result)
             case StartInstance(container, uuid, restart):
                 self._start(container, uuid, result, restart=restart)
-            case StopInstance(_, uuid, drain_seconds):
+            case StopInstance(container, uuid, drain_seconds):
                 assert drain_seconds > 0
+                self._check_stop(container)
                 if uuid in self.cloud.instances:
                     self.cloud.stop(uuid)
                     _answer(result)
@@ -534,6 +535,10 @@ class PodModel:
                 )
         if status.phase in TERMINAL:
             assert not any(is_alive(instance) for instance in self.seen.values())
+            every = (*status.init_container_statuses, *status.container_statuses)
+            assert not any(one.state.running for one in every)
+            if not status.init_container_statuses:
+                assert all(one.state.terminated for one in every)
         conditions = {one.type: one.status == "True" for one in status.conditions}
         assert conditions["ContainersReady"] or not conditions["Ready"]
         assert conditions["Initialized"] or not conditions["ContainersReady"]
@@ -557,6 +562,17 @@ class PodModel:
                 regular = {container.name for container in self.pod.spec.containers}
                 others = [i for i in self.cloud.instances.values() if i.name in regular]
                 assert not others, f"{name} runs beside the others"
+
+    def _check_stop(self, name: str) -> None:
+        """That nothing is stopped that others rely on, or that would not run again."""
+        init = {one.name: one for one in self.pod.spec.init_containers}
+        if name in init and is_sidecar(init[name]):
+            sidecars = {one.name for one in init.values() if is_sidecar(one)}
+            served = [one for one in self.seen.values() if one.name not in sidecars]
+            assert not any(map(is_alive, served)), "stopped before those that it serves"
+        elif not self.deleting:
+            [container] = [one for one in self.pod.spec.containers if one.name == name]
+            assert restartable(self.pod, container, 143), "ended for a Service's sake"
 
     def _check_end_is_reported(self, instance: Instance) -> None:
         """That whoever takes an ended run away, as the daemon sees it, has told of it."""

@@ -253,6 +253,13 @@ def test_an_instance_in_the_place_of_a_running_one_is_a_restart(instance):
     assert (lost.reason, lost.container_id) == ("ContainerStatusUnknown", "unikraft://uuid-of-app")
 
 
+def test_the_end_of_an_instance_is_not_mistaken_for_that_of_the_one_before():
+    lost = terminated(exit_code=137, last_state=an_end(exit_code=1))
+    status = status_of(lost, an_exited_instance(uuid="another", seconds_ago=10))
+    assert status.restart_count == 1
+    assert status.state.terminated.container_id == "unikraft://another"
+
+
 def test_a_stop_whose_reason_is_not_known_yet_is_no_news_but_not_ready():
     unexplained = a_stopped_instance(stop_reason=0, seconds_ago=0)
     status = status_of(running(), unexplained)
