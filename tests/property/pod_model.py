@@ -127,7 +127,7 @@ class Cloud:
             case cloud.STANDBY:
                 yield "wake"
             case cloud.DRAINING:
-                yield "drain"
+                yield from ("drain", "sleep")
             case cloud.STOPPING:
                 yield from ("exit 0", "exit 3", "be killed", "exit 0 and explain later")
             case cloud.STOPPED if instance.uuid in self.unexplained:
@@ -447,6 +447,8 @@ class PodModel:
                     self.cloud.stop(uuid)
                     _answer(result)
                     self.memory.stop_asked.add(uuid)
+                    if self.seen[uuid].state == cloud.STANDBY:
+                        self.seen[uuid] = attrs.evolve(self.seen[uuid], state=cloud.STOPPING)
                 else:
                     self.seen.pop(uuid, None)
             case DeleteInstance(_, uuid):
