@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from enum import Enum
 from typing import Protocol
 
@@ -133,10 +132,12 @@ class Wire:
             watcher.after()
 
 
-def dying_at(count: int, moment: Moment) -> Callable[[Life], None]:
+@attrs.frozen
+class Death:
     """Plan for a life: to end at the write number *count*."""
 
-    def plan(life: Life) -> None:
-        life.kill_at, life.kill_moment = count, moment
+    count: int
+    moment: Moment
 
-    return plan
+    def __call__(self, life: Life) -> None:
+        life.kill_at, life.kill_moment = self.count, self.moment

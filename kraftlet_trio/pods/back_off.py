@@ -26,21 +26,24 @@ def init_retry_seconds(restart_count: int) -> float:
 def due_after_end(
     finished_at: datetime | None, status: ContainerStatus, back_off: BackOff | None, now: datetime
 ) -> tuple[datetime, float]:
-    """When the next run may begin, and how long that back-off is in seconds.
-
-    Without a remembered *back_off* the restart count tells how far it had grown: a daemon that was
-    restarted must not let a crashing container loop at once.
-    """
+    """When the next run may begin, and how long that back-off is in seconds."""
     finished_at = finished_at or now
-    if back_off is None:
-        if status.restart_count == 0 or _stayed_up(status, finished_at):
-            return finished_at, 0.0
-        seconds = min(LONGEST_SECONDS, FIRST_SECONDS * 2.0 ** min(status.restart_count - 1, 10))
-    elif _is_over(back_off, finished_at):
+    back_off = back_off or recalled(status, finished_at)
+    if back_off is None or _is_over(back_off, finished_at):
         return finished_at, 0.0
-    else:
-        seconds = back_off.seconds
-    return finished_at + timedelta(seconds=seconds), seconds
+    return finished_at + timedelta(seconds=back_off.seconds), back_off.seconds
+
+
+def recalled(status: ContainerStatus, finished_at: datetime) -> BackOff | None:
+    """The back-off that nobody remembers after an end at *finished_at*, None where there is none.
+
+    The restart count tells how far it had grown: a daemon that was restarted must not let a
+    crashing container loop faster.
+    """
+    if status.restart_count == 0 or _stayed_up(status, finished_at):
+        return None
+    seconds = min(LONGEST_SECONDS, FIRST_SECONDS * 2.0 ** min(status.restart_count - 1, 10))
+    return BackOff(seconds=seconds, bumped_at=finished_at)
 
 
 def _stayed_up(status: ContainerStatus, finished_at: datetime) -> bool:

@@ -6,6 +6,7 @@ again: it finds what an earlier attempt left behind.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import attrs
@@ -25,7 +26,7 @@ from kraftlet_trio.mapping.environment import Environment, references, resolve
 from kraftlet_trio.mapping.instances import instance_request
 from kraftlet_trio.mapping.names import pod_uid_of
 from kraftlet_trio.mapping.problems import ConfigurationProblem
-from kraftlet_trio.pods.back_off import bumped
+from kraftlet_trio.pods.back_off import bumped, recalled
 from kraftlet_trio.pods.context import PodContext
 from kraftlet_trio.pods.observation import PodObserver
 from kraftlet_trio.pods.plan import (
@@ -207,14 +208,18 @@ class PodSteps:
         if instance is None:
             return
         if restart:
-            reported = self.memory.reported or self._pod.status
-            self.memory.restarted[name] = runs_told(container_status_of(reported, name))
-            self.memory.back_offs[name] = bumped(
-                self.memory.back_offs.get(name), instance.stopped_at, utc_now()
-            )
+            self._note_restart(name, instance.stopped_at or utc_now())
         self.context.feed.put(
             attrs.evolve(instance, state=cloud.STARTING, stop_reason=None, exit_code=None)
         )
+
+    def _note_restart(self, name: str, ended_at: datetime) -> None:
+        reported = container_status_of(self.memory.reported or self._pod.status, name)
+        self.memory.restarted[name] = runs_told(reported)
+        back_off = self.memory.back_offs.get(name)
+        if back_off is None and reported is not None:
+            back_off = recalled(reported, ended_at)
+        self.memory.back_offs[name] = bumped(back_off, ended_at, utc_now())
 
     async def _stop_instance(self, name: str, uuid: str, drain_seconds: float) -> None:
         self.tell(PodEvent("Normal", "Killing", f"Stopping container {name}", name))

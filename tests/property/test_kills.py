@@ -7,6 +7,9 @@ takes over.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from itertools import pairwise
+
 import trio
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -14,7 +17,7 @@ from trio.testing import MockClock
 
 from tests.manifests import a_claim, a_container, a_deployment, a_pod, a_service
 from tests.thoroughness import examples
-from tests.wire import Moment, dying_at
+from tests.wire import Death, Moment
 from tests.world import Plan, World, a_world
 
 DEPLOYMENT = a_deployment("web", replicas=2)
@@ -51,7 +54,7 @@ async def the_story(world: World) -> None:
     await world.check_quiet(seconds=60)
     world.delete(DEPLOYMENT, SERVICE, DATABASE, DATABASE_SERVICE, CLAIM)
     await world.eventually(world.is_empty, seconds=120)
-    await world.check_quiet(seconds=30)
+    await trio.sleep(60)
     assert world.is_empty(), world.describe()
 
 
@@ -77,18 +80,42 @@ def check_cloud(world: World, *, replicas: int) -> None:
     assert attached.instance.name == "db-postgres"
 
 
-def tell(*plans: Plan) -> World:
+async def a_crash_loop(world: World) -> None:
+    """Four runs of a container that fails: all are counted, none comes too early."""
+    world.script("crashing", run_seconds=1.5, exit_code=1)
+    world.apply(a_pod("web", a_container(image="crashing")))
+    starts: list[float] = []
+
+    def has_run(times: int) -> bool:
+        instance = world.instances().get("web-app")
+        if instance is not None and instance.start_count > len(starts):
+            starts.append(trio.current_time())
+        return len(starts) == times and world.container().get("restartCount") == times - 1
+
+    await world.eventually(lambda: has_run(4), seconds=300)
+    await world.eventually(lambda: world.waits_for() == "CrashLoopBackOff")
+    assert world.container()["restartCount"] == world.instances()["web-app"].start_count - 1
+    _, second, third = (later - earlier for earlier, later in pairwise(starts))
+    assert second > 10
+    assert third > 20
+
+
+def tell(story: Callable[[World], Awaitable[None]], *plans: Plan) -> World:
     async def telling() -> World:
         async with a_world() as world:
             world.keep_daemon_running(*plans)
-            await the_story(world)
+            await story(world)
         return world
 
     return trio.run(telling, clock=MockClock(autojump_threshold=0))
 
 
+def deaths(most_writes: int) -> st.SearchStrategy[Plan]:
+    return st.builds(Death, st.integers(1, most_writes), st.sampled_from(Moment))
+
+
 def test_story_without_a_death_takes_no_more_writes_than_deaths_are_tried_at():
-    world = tell()
+    world = tell(the_story)
     assert WRITES * 0.8 < world.life.writes <= WRITES
 
 
@@ -96,14 +123,16 @@ def test_story_without_a_death_takes_no_more_writes_than_deaths_are_tried_at():
 @example(None, 57, Moment.AFTER)  # the last instance is gone, the groups are not
 @settings(max_examples=examples(30), deadline=None)
 def test_one_death_changes_nothing_in_the_end(seed, count, moment):
-    tell(dying_at(count, moment))
+    tell(the_story, Death(count, moment))
 
 
-@given(
-    st.random_module(),
-    st.integers(1, WRITES),
-    st.lists(st.tuples(st.integers(1, 12), st.sampled_from(Moment)), min_size=1, max_size=6),
-)
+@given(st.random_module(), deaths(WRITES), st.lists(deaths(12), min_size=1, max_size=6))
 @settings(max_examples=examples(15), deadline=None)
 def test_several_deaths_in_a_row_change_nothing_in_the_end(seed, first, later):
-    tell(dying_at(first, Moment.AFTER), *(dying_at(count, moment) for count, moment in later))
+    tell(the_story, first, *later)
+
+
+@given(st.random_module(), st.lists(deaths(6), min_size=1, max_size=8))
+@settings(max_examples=examples(20), deadline=None)
+def test_deaths_neither_hide_nor_hasten_restarts(seed, plans):
+    tell(a_crash_loop, *plans)
