@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 
+from kraftlet_trio.cloud.objects import STOP_APPLICATION, STOP_KERNEL, STOPPED
 from kraftlet_trio.http.messages import Request
 from kraftlet_trio.mapping.annotations import SERVICE_GROUPS
 from kraftlet_trio.simulators.cloud.records import Instance
@@ -20,6 +21,7 @@ from kraftlet_trio.simulators.kubernetes.resources import (
 from kraftlet_trio.simulators.kubernetes.simulator import KubernetesSimulator
 from tests.manifests import Json
 
+_BY_ITSELF = STOP_KERNEL | STOP_APPLICATION
 TERMINAL = ("Succeeded", "Failed")
 
 
@@ -42,11 +44,37 @@ class Monitor:
             self.breaches.append(what)
 
     def before(self, api: str, request: Request) -> None:
-        if api == "cloud" and request.method == "DELETE":
-            uuid = request.path.rpartition("/")[2]
-            for group in self.cloud.account.groups:
-                if group.uuid == uuid and group.instances:
-                    self.broken(f"group {group.name} is deleted while it has instances")
+        if api != "cloud":
+            return
+        _, _, kind, *rest = request.path.split("/")
+        match request.method, kind, rest:
+            case "DELETE", "services", [uuid]:
+                for group in self.cloud.account.groups:
+                    if group.uuid == uuid and group.instances:
+                        self.broken(f"group {group.name} is deleted while it has instances")
+            case "PUT", "instances", [uuid, "start"]:
+                for instance in self.cloud.account.instances:
+                    if instance.uuid == uuid and self._is_done(instance):
+                        self.broken(f"instance {instance.name} is started although it is done")
+
+    def _is_done(self, instance: Instance) -> bool:
+        """Whether nobody may run it again: its Pod is over, or its one success is all it is for."""
+        uid, container = tag(instance.tags, "uid"), tag(instance.tags, "container")
+        pod = next(
+            (one.value for one in self.cluster.storage.objects(PODS) if one.uid == uid), None
+        )
+        if pod is None or pod.get("status", {}).get("phase") in TERMINAL:
+            return True
+        if instance.state != STOPPED or instance.start_count == 0:
+            return False
+        policy = pod["spec"]["restartPolicy"]
+        init = [
+            one["name"]
+            for one in pod["spec"].get("initContainers", ())
+            if one.get("restartPolicy") != "Always"
+        ]
+        succeeded = instance.stop.exit_code == 0 and instance.stop.reason == _BY_ITSELF
+        return policy == "Never" or (succeeded and (policy == "OnFailure" or container in init))
 
     def after(self) -> None:
         pods = {pod.uid: pod.value for pod in self.cluster.storage.objects(PODS)}

@@ -106,7 +106,7 @@ async def test_pod_deleted_while_its_instance_is_being_created_leaves_nothing(
     world.apply(a_pod())
     await trio.sleep(pause)
     world.delete(a_pod())
-    await world.eventually(world.is_empty)
+    await world.eventually(world.is_empty, seconds=10)  # nobody waits for an instance in vain
     await world.check_quiet(seconds=60)
 
 
