@@ -10,7 +10,7 @@ import attrs
 import trio
 
 from kraftlet_trio.http.messages import ConnectionDropped, Handler, Request, Response
-from kraftlet_trio.simulators.cloud.faults import Faults
+from kraftlet_trio.simulators.cloud.faults import Effect, Faults
 
 
 class Moment(Enum):
@@ -46,6 +46,26 @@ def is_write(request: Request) -> bool:
         and not request.path.endswith("/events")
         and ("/leases" not in request.path and "/events/" not in request.path)
     )
+
+
+@attrs.frozen
+class LateAnswer:
+    """Do what was asked at once, and answer so much later: it is old news by then."""
+
+    seconds: float
+
+
+class Disturbances(Faults):
+    """The simulators' faults, and answers that come late."""
+
+    async def _strike(
+        self, effect: Effect | LateAnswer, request: Request, handler: Handler
+    ) -> Response:
+        if not isinstance(effect, LateAnswer):
+            return await super()._strike(effect, request, handler)
+        response = await handler(request)
+        await trio.sleep(effect.seconds)
+        return response
 
 
 class Watcher(Protocol):
@@ -91,7 +111,7 @@ class Wire:
 
     api: str
     handler: Handler
-    faults: Faults
+    faults: Disturbances
     life: Life
 
     async def handle(self, request: Request) -> Response:

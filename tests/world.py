@@ -29,7 +29,6 @@ from kraftlet_trio.kubernetes.client import KubernetesClient
 from kraftlet_trio.kubernetes.config import ClusterAccess
 from kraftlet_trio.settings import Settings, parse_settings
 from kraftlet_trio.simulators.cloud import records
-from kraftlet_trio.simulators.cloud.faults import Faults
 from kraftlet_trio.simulators.cloud.images import ImageCatalogue, ImageEntry
 from kraftlet_trio.simulators.cloud.runtime import Exited
 from kraftlet_trio.simulators.cloud.runtime_virtual import VirtualRuntime
@@ -38,7 +37,7 @@ from kraftlet_trio.simulators.kubernetes.errors import ApiError
 from kraftlet_trio.simulators.kubernetes.simulator import KubernetesSimulator
 from tests.manifests import NODE, Json
 from tests.monitor import Monitor
-from tests.wire import Exchange, Life, Wire
+from tests.wire import Disturbances, Exchange, Life, Wire
 
 TOKEN = "token"
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -75,9 +74,9 @@ class World:
     monitor: Monitor
     settings: Settings
     _nursery: trio.Nursery
-    cluster_faults: Faults = attrs.field(factory=Faults)
+    cluster_faults: Disturbances = attrs.field(factory=Disturbances)
     """Strike what the daemon asks of the API server, and nobody else."""
-    cloud_faults: Faults = attrs.field(factory=Faults)
+    cloud_faults: Disturbances = attrs.field(factory=Disturbances)
     exchanges: list[Exchange] = attrs.field(factory=list)
     """All requests of the daemon, in all of its lives."""
     life: Life | None = None

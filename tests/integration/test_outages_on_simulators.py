@@ -13,8 +13,11 @@ from kraftlet_trio.simulators.cloud.faults import (
     CommitThenDrop,
     Delay,
     DropBefore,
+    Duplicate,
+    Truncate,
 )
 from tests.manifests import NODE, a_claim, a_container, a_deployment, a_pod, a_service
+from tests.wire import LateAnswer
 
 FAULTS = [
     DropBefore(),
@@ -23,6 +26,9 @@ FAULTS = [
     AnswerStatus(429, headers={"retry-after": "3"}),
     AnswerHtml(502),
     Delay(40),
+    LateAnswer(7),
+    Duplicate(),
+    Truncate(),
 ]
 
 
@@ -139,6 +145,25 @@ async def test_expired_watches_lose_nothing(autojump_clock, world):
     await world.eventually(lambda: world.are_ready(2), seconds=120)
     assert "late-app" in world.instances()
     assert len(world.instances()) == 2
+    world.apply(a_pod("unpublished", a_container(), labels={"app": "web"}))
+    await world.eventually(lambda: world.is_ready("unpublished"))
+    assert world.instances()["unpublished-app"].service_group is None
+
+
+async def test_old_news_of_the_platform_undoes_nothing(autojump_clock, world):
+    await world.start_daemon()
+    world.apply(a_service())
+    for round_number in range(3):
+        for seconds in (2, 6, 12):
+            world.cloud_faults.add(
+                LateAnswer(seconds), method="GET", path="/v1/instances", times=round_number + 1
+            )
+            world.apply(a_pod("web", a_container(ports=[8080])))
+            await trio.sleep(4)
+            world.delete(a_pod())
+            await world.eventually(lambda: not world.pods())
+            assert not world.groups()
+        assert len(world.requests("POST", "/v1/instances")) == 3 * (round_number + 1)
 
 
 async def test_deleted_node_is_registered_again_and_its_pods_live_on(autojump_clock, world):

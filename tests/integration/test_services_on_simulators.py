@@ -116,6 +116,11 @@ async def test_services_of_one_pod_are_merged_under_the_name_of_the_oldest(autoj
     await world.eventually(world.is_ready)
     assert world.published() == {"public": {443: 8080, 9443: 9090}}
     assert world.members() == {"public": {"web-app"}}
+    world.kill_daemon()
+    await world.start_daemon()
+    await trio.sleep(30)
+    assert world.members() == {"public": {"web-app"}}
+    assert world.container()["restartCount"] == 0
 
 
 async def test_second_service_adds_its_ports_without_a_restart(autojump_clock, world):

@@ -14,12 +14,15 @@ from kraftlet_trio.simulators.cloud.faults import (
     CommitThenDrop,
     Delay,
     DropBefore,
+    Duplicate,
     Effect,
+    Truncate,
+    Unfamiliar,
 )
 from kraftlet_trio.simulators.kubernetes.errors import ApiError
 from tests.manifests import Json, a_claim, a_pod, a_service
 from tests.property.daemon_shapes import DEPLOYMENT, PORTS, SHAPES
-from tests.wire import Moment
+from tests.wire import LateAnswer, Moment
 from tests.world import World
 
 
@@ -189,7 +192,7 @@ class Misfortune:
     """Some of the next requests to one of the APIs go wrong."""
 
     api: str
-    effect: Effect
+    effect: Effect | LateAnswer
     method: str
     times: int
 
@@ -246,7 +249,7 @@ class Pass:
 
 NAMES = st.sampled_from(["one", "two", "three"])
 SERVICES = st.sampled_from(["web", "shop"])
-EFFECTS: list[Effect] = [
+EFFECTS: list[Effect | LateAnswer] = [
     DropBefore(),
     CommitThenDrop(),
     AnswerStatus(500),
@@ -254,6 +257,11 @@ EFFECTS: list[Effect] = [
     AnswerHtml(502),
     Delay(0.4),
     Delay(6),
+    Duplicate(),
+    Truncate(),
+    Unfamiliar(),
+    LateAnswer(0.4),
+    LateAnswer(6),
 ]
 
 
