@@ -71,7 +71,7 @@ class PodObserver:
                 name: trouble for name in wanted.values() if (trouble := groups.trouble(name))
             },
             claim_troubles=claim_troubles,
-            groups_released=all(groups.is_settled(name) for name in recorded),
+            groups_released=all(groups.is_settled(self.uid, name) for name in recorded),
             instances=instances,
             surplus=surplus,
         )

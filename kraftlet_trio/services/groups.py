@@ -42,7 +42,7 @@ class _Group:
     """What each holder needs published; None from one that only waits for its instances to end."""
     latest: ContainerGroup | None = None
     leavers: set[PodUID] = attrs.field(factory=set)
-    """Pods that let go and wait for the group to be settled."""
+    """Pods that were the last to let go, and wait until the group is gone or held by others."""
     bell: Doorbell = attrs.field(factory=Doorbell)
     ready: bool = False
     trouble: str | None = None
@@ -81,7 +81,8 @@ class ServiceGroups:
         """
         group = self._group(name)
         group.holders.pop(pod, None)
-        group.leavers.add(pod)
+        if not group.holders:
+            group.leavers.add(pod)
         group.bell.ring()
 
     def recheck(self, name: str) -> None:
@@ -100,10 +101,13 @@ class ServiceGroups:
         group = self._groups.get(name)
         return group.trouble if group else None
 
-    def is_settled(self, name: str) -> bool:
-        """Whether the group is gone, or stays for the sake of others."""
+    def is_settled(self, pod: PodUID, name: str) -> bool:
+        """Whether the group that *pod* let go is gone, or is the business of others.
+
+        Once true it stays so, whatever the others do.
+        """
         group = self._groups.get(name)
-        return group is None or bool(group.holders)
+        return group is None or pod not in group.leavers
 
     def _group(self, name: str) -> _Group:
         group = self._groups.get(name)
@@ -119,6 +123,7 @@ class ServiceGroups:
         while True:
             try:
                 if group.holders:
+                    self._settle(group)
                     await self._publish(group)
                     await group.bell.wait()
                 else:
@@ -137,7 +142,11 @@ class ServiceGroups:
                 retry_seconds = _FIRST_RETRY_SECONDS
         # No await since the last look at the holders: no hold() can be lost here.
         del self._groups[group.name]
-        self._wake(group.leavers)
+        self._settle(group)
+
+    def _settle(self, group: _Group) -> None:
+        leavers, group.leavers = group.leavers, set()
+        self._wake(leavers)
 
     def _wake(self, pods: Iterable[PodUID]) -> None:
         for pod in tuple(pods):
@@ -163,10 +172,6 @@ class ServiceGroups:
         if not group.ready or group.trouble:
             group.ready, group.trouble = True, None
             self._wake(group.holders)
-        if group.holders:
-            # It stays for the sake of others. Who left last waits until it is removed.
-            self._wake(group.leavers)
-            group.leavers.clear()
 
     async def _update(
         self,

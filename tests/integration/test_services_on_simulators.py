@@ -6,6 +6,7 @@ import trio
 
 from kraftlet_trio.simulators.cloud.faults import AnswerStatus, Delay
 from tests.manifests import a_container, a_pod, a_service
+from tests.wire import LateAnswer
 
 DOMAIN = "cloud.unikraft.v1.services/domain"
 
@@ -203,6 +204,21 @@ async def test_pod_deleted_while_its_group_is_being_made_leaves_nothing(autojump
     world.apply(a_service(), a_pod())
     await trio.sleep(1)
     world.delete(a_pod())
+    await world.eventually(world.is_empty)
+
+
+async def test_pods_that_leave_a_group_one_after_the_other_all_go(autojump_clock, world):
+    setting = {"configMapKeyRef": {"name": "missing", "key": "level"}}
+    waiting = a_container(ports=[8080], env=[{"name": "LEVEL", "valueFrom": setting}])
+    pods = [a_pod("one", labels={"app": "web"}), a_pod("two", waiting, labels={"app": "web"})]
+    await world.start_daemon()
+    world.apply(a_service(), *pods)
+    await world.eventually(lambda: world.is_ready("one"))
+    world.cluster_faults.add(LateAnswer(1), method="PATCH", path=".*/pods/two/status", times=9)
+    world.cloud_faults.add(Delay(5), method="DELETE", path="/v1/services/.*")
+    world.delete(pods[1])
+    await trio.sleep(0.5)
+    world.delete(pods[0])
     await world.eventually(world.is_empty)
 
 
