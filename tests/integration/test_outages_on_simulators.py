@@ -145,6 +145,7 @@ async def test_expired_watches_lose_nothing(autojump_clock, world):
     await world.eventually(lambda: world.are_ready(2), seconds=120)
     assert "late-app" in world.instances()
     assert len(world.instances()) == 2
+    await trio.sleep(60)  # each watch has its own back-off
     world.apply(a_pod("unpublished", a_container(), labels={"app": "web"}))
     await world.eventually(lambda: world.is_ready("unpublished"))
     assert world.instances()["unpublished-app"].service_group is None
