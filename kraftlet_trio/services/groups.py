@@ -159,19 +159,26 @@ class ServiceGroups:
         services, domains = wanted
         present = await self._cloud.get_service_group(group.name)
         if present is None:
-            try:
-                await self._cloud.create_service_group(
-                    ServiceGroupRequest(name=group.name, services=services, domains=domains or None)
-                )
-            except NameTaken:
-                group.bell.ring()  # made by another node meanwhile: look again
-            else:
-                log.info("service group created", service_group=group.name)
+            await self._create(group, services, domains)
         else:
             await self._update(present, services, domains)
         if not group.ready or group.trouble:
             group.ready, group.trouble = True, None
             self._wake(group.holders)
+
+    async def _create(
+        self, group: _Group, services: tuple[Service, ...], domains: tuple[DomainRequest, ...]
+    ) -> None:
+        request = ServiceGroupRequest(name=group.name, services=services, domains=domains or None)
+        try:
+            await self._cloud.create_service_group(request)
+        except NameTaken:
+            # The same answer says that another group has one of the domains.
+            if await self._cloud.get_service_group(group.name) is None:
+                raise
+            group.bell.ring()  # made by another node meanwhile: look again
+        else:
+            log.info("service group created", service_group=group.name)
 
     async def _update(
         self,

@@ -173,6 +173,22 @@ async def test_group_that_cannot_be_made_holds_back_its_pods_only(autojump_clock
     assert world.members()["web"] == {"web-app"}
 
 
+async def test_domain_that_another_group_has_is_waited_for(autojump_clock, world):
+    await world.start_daemon()
+    world.apply(a_service("first", annotations={DOMAIN: "shop"}), a_pod("first"))
+    await world.eventually(lambda: world.is_ready("first"))
+    world.apply(a_service("second", annotations={DOMAIN: "shop"}), a_pod("second"))
+    await world.eventually(lambda: world.waits_for("app", "second") == "CreateContainerError")
+    assert "shop" in world.container("app", "second")["state"]["waiting"]["message"]
+    assert world.events("PodCreateServiceFailed")
+    before = len(world.exchanges)
+    await trio.sleep(60)
+    assert len(world.exchanges) - before < 100
+    world.delete(a_pod("first"))
+    await world.eventually(lambda: world.is_ready("second"))
+    assert world.groups()["second"].domains == (f"shop.{world.cloud.account.zone}",)
+
+
 async def test_group_deleted_by_hand_is_made_again_for_the_next_instance(autojump_clock, world):
     await world.start_daemon()
     world.apply(a_service(), a_pod())
