@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 
 import attrs
 
@@ -42,7 +42,7 @@ class PodObserver:
     wishes: Wishes = attrs.field(factory=Wishes, init=False)
     _wishes_of: tuple[Pod, int] | None = attrs.field(default=None, init=False)
     _let_go: frozenset[str] = attrs.field(default=frozenset(), init=False)
-    """Service groups that the Pod no longer needs."""
+    """Those noted on the Pod that it does not need."""
 
     def observe(self) -> Observed | None:
         """None for a Pod that this daemon has never seen."""
@@ -55,7 +55,13 @@ class PodObserver:
         if not ending:
             self._refresh_wishes(self.pod)
         instances, surplus = self._instances(self.pod)
-        self._hold_groups(recorded, ending=ending, empty=not instances and not surplus)
+        joined = {
+            instance.service_group.name
+            for instance in (*instances.values(), *surplus)
+            if instance.service_group is not None
+        }
+        contents = {} if ending else {one.name: one for one in self.wishes.groups.values()}
+        self._hold_groups(recorded, joined, contents)
         claim_troubles = {} if ending else self._claim_troubles(self.pod)
         groups = self.context.groups
         wanted = {} if ending else {name: one.name for name, one in self.wishes.groups.items()}
@@ -148,22 +154,18 @@ class PodObserver:
                 surplus.append(instance)
         return instances, tuple(surplus)
 
-    def _hold_groups(self, recorded: frozenset[str], *, ending: bool, empty: bool) -> None:
-        """Tell the groups what this Pod needs of them.
+    def _hold_groups(
+        self, recorded: frozenset[str], joined: Set[str], contents: Mapping[str, ContainerGroup]
+    ) -> None:
+        """Tell the groups that this Pod has instances in them, or what it wants of them by name.
 
-        Only groups that are noted on the Pod are held: what is made must be found again.
+        Only groups that are noted on the Pod are held: what is made must be found again. One that
+        its Services no longer ask for is let go with the last instance in it, so that a domain is
+        free for the group of another name that may have taken its place.
         """
-        groups = self.context.groups
-        if ending and not empty:
-            for name in recorded:
-                groups.hold(self.uid, name, None)
-            self._let_go = frozenset()
-            return
-        if ending:
-            for name in recorded - self._let_go:
-                groups.let_go(self.uid, name)
-            self._let_go = recorded
-            return
-        contents = {one.name: one for one in self.wishes.groups.values()}
-        for name in recorded:
-            groups.hold(self.uid, name, contents.get(name))
+        needed = recorded & (contents.keys() | joined)
+        for name in needed:
+            self.context.groups.hold(self.uid, name, contents.get(name))
+        for name in recorded - needed - self._let_go:
+            self.context.groups.let_go(self.uid, name)
+        self._let_go = recorded - needed

@@ -189,6 +189,19 @@ async def test_domain_that_another_group_has_is_waited_for(autojump_clock, world
     assert world.groups()["second"].domains == (f"shop.{world.cloud.account.zone}",)
 
 
+async def test_renamed_service_takes_over_domain_and_pods(autojump_clock, world):
+    await world.start_daemon()
+    pods = [a_pod(f"web-{number}", labels={"app": "web"}) for number in range(2)]
+    world.apply(a_service("old", app="web", annotations={DOMAIN: "shop"}), *pods)
+    await world.eventually(lambda: world.are_ready(2))
+    world.delete(a_service("old"))
+    world.apply(a_service("new", app="web", annotations={DOMAIN: "shop"}))
+    members = {"web-0-app", "web-1-app"}
+    await world.eventually(lambda: world.members().get("new") == members)
+    await world.eventually(lambda: world.are_ready(2))
+    assert world.groups()["new"].domains == (f"shop.{world.cloud.account.zone}",)
+
+
 async def test_group_deleted_by_hand_is_made_again_for_the_next_instance(autojump_clock, world):
     await world.start_daemon()
     world.apply(a_service(), a_pod())
