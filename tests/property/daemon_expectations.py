@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import attrs
+
 from tests.manifests import Json
 from tests.monitor import TERMINAL
 from tests.property.daemon_histories import History
-from tests.property.daemon_shapes import CONFIGURED_WRONGLY, RESTLESS, SHAPES
+from tests.property.daemon_shapes import CONFIGURED_WRONGLY, DOMAIN, RESTLESS, SHAPES
 from tests.world import World
 
 
@@ -21,34 +23,30 @@ def shortcomings(history: History) -> list[str]:
         if len(there) != wanted:
             found.append(f"{len(there)} replicas instead of {wanted}")
     expected: set[str] = set()
-    published: dict[str, dict[int, int | str]] = {}
+    wanted_groups: dict[str, _Group] = {}
     for pod in world.pods():
         name = pod["metadata"]["name"]
         if "deletionTimestamp" in pod["metadata"]:
             found.append(f"{name} is not gone")
             continue
-        found += _status_shortcomings(history, pod)
-        for container in _expected_containers(history, pod):
-            expected.add(f"{name}-{container}")
-        if pod["status"].get("phase") in TERMINAL:
+        containers = {f"{name}-{one}" for one in _expected_containers(history, pod)}
+        groups = {} if _is_over(pod) else _wanted_groups(world, pod)
+        if any(_is_blocked(world, group) for group in groups.values()):
+            expected |= containers & world.instances().keys()  # whatever it could be given
             continue
-        for container, (group, ports) in _wanted_groups(world, pod).items():
-            published[group] = ports
-            if f"{name}-{container}" not in expected:
-                continue
-            if f"{name}-{container}" not in world.members().get(group, ()):
-                found.append(f"{name}-{container} is not in group {group}")
+        expected |= containers
+        found += _status_shortcomings(history, pod)
+        for container, group in groups.items():
+            wanted_groups[group.name] = group
+            instance = f"{name}-{container}"
+            if instance in expected and instance not in world.members().get(group.name, ()):
+                found.append(f"{instance} is not in group {group.name}")
     if world.instances().keys() != expected:
         found.append(f"instances {sorted(world.instances())} instead of {sorted(expected)}")
-    for group, ports in published.items():
-        if world.published().get(group) != ports:
-            found.append(f"group {group} publishes {world.published().get(group)}, not {ports}")
+    for group in wanted_groups.values():
+        found += _group_shortcomings(world, group)
     if _has_claim(world) and world.volumes().keys() != {"data"}:
         found.append(f"volumes {sorted(world.volumes())}")
-    for group in world.groups().values():
-        for port in group.services:
-            if port.handlers != {80: ("http",), 443: ("tls", "http")}.get(port.port, ("tls",)):
-                found.append(f"port {port.port} of {group.name} has handlers {port.handlers}")
     return found
 
 
@@ -78,7 +76,7 @@ def _expected_containers(history: History, pod: Json) -> Iterable[str]:
             one
             for one in every
             if f"{pod['metadata']['name']}-{one}" in there
-            or (one not in ("fetch", "unpack") and pod["status"].get("phase") not in TERMINAL)
+            or (one not in ("fetch", "unpack") and not _is_over(pod))
         ]
     return every
 
@@ -121,8 +119,18 @@ def _status_shortcomings(history: History, pod: Json) -> list[str]:
     return [] if good else [f"{name} ({shape}) is {phase}, waiting {world.waits_for('app', name)}"]
 
 
-def _wanted_groups(world: World, pod: Json) -> dict[str, tuple[str, dict[int, int | str]]]:
-    """Name and ports of the group of each container that a Service publishes."""
+@attrs.frozen
+class _Group:
+    """What has to publish a container."""
+
+    name: str
+    ports: dict[int, int | str]
+    domains: frozenset[str]
+    """In full; none leaves the choice to the platform."""
+
+
+def _wanted_groups(world: World, pod: Json) -> dict[str, _Group]:
+    """The group of each container that a Service publishes."""
     containers = pod["spec"]["containers"]
     services = sorted(
         (one for one in world.cluster.objects("services") if one["spec"].get("selector")),
@@ -130,19 +138,55 @@ def _wanted_groups(world: World, pod: Json) -> dict[str, tuple[str, dict[int, in
     )
     groups = {}
     for container in containers:
+        alone = len(containers) == 1
         declared = {port["containerPort"] for port in container.get("ports", ())}
-        names, ports = [], {}
+        names: list[str] = []
+        ports: dict[int, int | str] = {}
+        domains = set()
         for service in services:
             mapped = {
                 port["port"]: port["targetPort"]
                 for port in service["spec"]["ports"]
-                if len(containers) == 1 or port["targetPort"] in declared
+                if alone or port["targetPort"] in declared
             }
-            if mapped:
-                names.append(service["metadata"]["name"])
-                ports = {**mapped, **ports}
+            if not mapped:
+                continue
+            names.append(service["metadata"]["name"])
+            ports = {**mapped, **ports}
+            if domain := service["metadata"].get("annotations", {}).get(DOMAIN):
+                label = domain if alone else f"{container['name']}-{domain}"
+                domains.add(f"{label}.{world.cloud.account.zone}")
         if names:
-            alone = len(containers) == 1
-            group = names[0] if alone else f"{names[0]}-{container['name']}"
-            groups[container["name"]] = (group, ports)
+            name = names[0] if alone else f"{names[0]}-{container['name']}"
+            groups[container["name"]] = _Group(name, ports, frozenset(domains))
     return groups
+
+
+def _group_shortcomings(world: World, group: _Group) -> list[str]:
+    present = world.groups().get(group.name)
+    if present is None:
+        return [f"there is no group {group.name}"]
+    found = []
+    handlers = {80: ("http",), 443: ("tls", "http")}
+    wanted = {port: (to, handlers.get(port, ("tls",))) for port, to in group.ports.items()}
+    there = {one.port: (one.destination_port, one.handlers) for one in present.services}
+    if there != wanted:
+        found.append(f"group {group.name} publishes {there}, not {wanted}")
+    if group.domains and group.domains != set(present.domains):
+        found.append(f"group {group.name} has {present.domains}, not {group.domains}")
+    return found
+
+
+def _is_over(pod: Json) -> bool:
+    return pod["status"].get("phase") in TERMINAL
+
+
+def _is_blocked(world: World, group: _Group) -> bool:
+    """Whether a Pod that is over keeps a domain in the group that its instance is in."""
+    over = {pod["metadata"]["name"] for pod in world.pods() if _is_over(pod)}
+    return any(
+        other.name != group.name
+        and group.domains & set(other.domains)
+        and any(one.name.rpartition("-")[0] in over for one in other.instances.values())
+        for other in world.groups().values()
+    )

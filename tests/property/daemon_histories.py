@@ -21,7 +21,7 @@ from kraftlet_trio.simulators.cloud.faults import (
 )
 from kraftlet_trio.simulators.kubernetes.errors import ApiError
 from tests.manifests import Json, a_claim, a_pod, a_service
-from tests.property.daemon_shapes import DEPLOYMENT, PORTS, SHAPES
+from tests.property.daemon_shapes import DEPLOYMENT, DOMAIN, PORTS, SHAPES
 from tests.wire import LateAnswer, Moment
 from tests.world import World
 
@@ -115,17 +115,21 @@ class LoseNode:
 class PutService:
     name: str
     ports: dict[int, int | str]
+    domain: str
 
     async def happen(self, history: History) -> None:
-        service = a_service(self.name, self.ports, app="web")
+        annotations = {DOMAIN: self.domain} if self.domain else {}
+        service = a_service(self.name, self.ports, app="web", annotations=annotations)
+
+        def change(old: Json) -> Json:
+            old["spec"]["ports"] = service["spec"]["ports"]
+            old["metadata"]["annotations"] = annotations
+            return old
+
         try:
             history.world.apply(service)
         except ApiError:  # it is there already
-            history.world.cluster.change(
-                "services",
-                self.name,
-                lambda old: {**old, "spec": {**old["spec"], "ports": service["spec"]["ports"]}},
-            )
+            history.world.cluster.change("services", self.name, change)
 
 
 @attrs.frozen
@@ -274,7 +278,9 @@ def happenings() -> st.SearchStrategy[Any]:
         st.builds(Scale, st.integers(0, 3)),
         st.builds(RollOut, st.sampled_from(["nginx:1", "nginx:2"])),
         st.builds(LoseNode),
-        st.builds(PutService, SERVICES, st.sampled_from(PORTS)),
+        st.builds(
+            PutService, SERVICES, st.sampled_from(PORTS), st.sampled_from(["", "shop", "store"])
+        ),
         st.builds(DeleteService, SERVICES),
         st.builds(CreateClaim),
         st.builds(DeleteClaim),

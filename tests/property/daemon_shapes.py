@@ -57,4 +57,6 @@ RESTLESS = {"crashing", "unpullable"} | CONFIGURED_WRONGLY
 
 DEPLOYMENT = a_deployment("web", replicas=2)
 
+DOMAIN = "cloud.unikraft.v1.services/domain"
+
 PORTS: list[dict[int, int | str]] = [{443: 8080}, {443: 8080, 80: 9090}, {8443: 8080}, {80: 9090}]
