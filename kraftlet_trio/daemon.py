@@ -21,7 +21,8 @@ from kraftlet_trio.kubelet_api.server import answer
 from kraftlet_trio.kubernetes.client import KubernetesClient
 from kraftlet_trio.kubernetes.events import EventRecorder
 from kraftlet_trio.kubernetes.informer import run_informer
-from kraftlet_trio.kubernetes.objects import PersistentVolumeClaim, Pod, PodUID, Service
+from kraftlet_trio.kubernetes.objects import PersistentVolumeClaim, Service
+from kraftlet_trio.kubernetes.pod import Pod, PodUID
 from kraftlet_trio.kubernetes.resources import PERSISTENT_VOLUME_CLAIMS, PODS, SERVICES
 from kraftlet_trio.kubernetes.store import Store
 from kraftlet_trio.mapping.names import node_tag

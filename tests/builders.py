@@ -8,14 +8,14 @@ from typing import Any
 
 from kraftlet_trio.cloud import objects as cloud
 from kraftlet_trio.cloud.objects import Instance, InstanceServiceGroup
-from kraftlet_trio.kubernetes.objects import (
+from kraftlet_trio.kubernetes.objects import ObjectMeta
+from kraftlet_trio.kubernetes.pod import (
     Container,
     ContainerState,
     ContainerStateRunning,
     ContainerStateTerminated,
     ContainerStateWaiting,
     ContainerStatus,
-    ObjectMeta,
     Pod,
     PodSpec,
     PodStatus,

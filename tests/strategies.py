@@ -14,6 +14,13 @@ from hypothesis import strategies as st
 
 from kraftlet_trio.kubernetes.objects import (
     ConfigMap,
+    ObjectMeta,
+    Secret,
+    Service,
+    ServicePort,
+    ServiceSpec,
+)
+from kraftlet_trio.kubernetes.pod import (
     Container,
     ContainerPort,
     EnvFromReference,
@@ -21,19 +28,16 @@ from kraftlet_trio.kubernetes.objects import (
     EnvVar,
     EnvVarSource,
     KeySelector,
-    ObjectFieldSelector,
-    ObjectMeta,
-    PersistentVolumeClaimVolumeSource,
     Pod,
     PodSpec,
-    ResourceFieldSelector,
     ResourceRequirements,
-    Secret,
-    Service,
-    ServicePort,
-    ServiceSpec,
-    Volume,
     VolumeMount,
+)
+from kraftlet_trio.kubernetes.pod_volumes import (
+    ObjectFieldSelector,
+    PersistentVolumeClaimVolumeSource,
+    ResourceFieldSelector,
+    Volume,
 )
 
 POD_PREFIX = "cloud.unikraft.v1.instances/"

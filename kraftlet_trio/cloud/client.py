@@ -12,6 +12,7 @@ import attrs
 import httpx
 
 from kraftlet_trio.cloud.access import CloudAccess
+from kraftlet_trio.cloud.console import CONSOLE_PAGE_BYTES, ConsolePage, console_page
 from kraftlet_trio.cloud.envelope import Envelope
 from kraftlet_trio.cloud.errors import CloudUnavailable, ResourceNotFound
 from kraftlet_trio.cloud.listing import Listing
@@ -21,6 +22,7 @@ from kraftlet_trio.cloud.objects import (
     Health,
     Image,
     Instance,
+    InstancePatch,
     InstanceRequest,
     Quotas,
     Service,
@@ -159,6 +161,43 @@ class CloudClient:
         """Kill it if it runs, and delete it. One that does not exist is deleted already."""
         await self._delete(_INSTANCES, uuid)
 
+    async def update_instance(self, uuid: str, patch: InstancePatch) -> None:
+        """Set those of its properties that *patch* names, all or none of them before its next run.
+
+        Raises ``ResourceNotFound``; ``CloudRefused`` for a value that cannot be.
+        """
+        changes = unstructure(patch)
+        await self._session.perform(
+            Call(
+                about=f"update instance {uuid}",
+                method="PATCH",
+                path=_INSTANCES.path,
+                body=[
+                    {"uuid": uuid, "prop": prop, "op": "set", "value": value}
+                    for prop, value in changes.items()
+                ],
+            ),
+            _INSTANCES.key,
+        )
+
+    async def read_console(
+        self, uuid: str, *, offset: int, limit: int = CONSOLE_PAGE_BYTES
+    ) -> ConsolePage:
+        """At most *limit* bytes of what it wrote, from *offset* on (negative: from the end).
+
+        Raises ``ResourceNotFound``.
+        """
+        items = await self._session.perform(
+            Call(
+                about=f"read console of instance {uuid}",
+                method="GET",
+                path=f"{_INSTANCES.path}/{_quoted(uuid)}/log",
+                body={"offset": offset, "limit": limit},
+            ),
+            _INSTANCES.key,
+        )
+        return console_page(items[0] if items else {})
+
     async def create_service_group(self, request: ServiceGroupRequest) -> ServiceGroup:
         """The new group, which persists without instances. Read it again for its domains.
 
@@ -214,6 +253,18 @@ class CloudClient:
     async def list_volumes(self, *, tags: Sequence[str]) -> list[Volume]:
         """All volumes that carry every one of *tags*, with details."""
         return await self._list(_VOLUMES, tags)
+
+    async def grow_volume(self, uuid: str, size_mb: int) -> None:
+        """Give it *size_mb* MiB. Raises ``ResourceNotFound``, ``QuotaExceeded``."""
+        await self._session.perform(
+            Call(
+                about=f"grow volume {uuid}",
+                method="PATCH",
+                path=_VOLUMES.path,
+                body=[{"uuid": uuid, "prop": "size_mb", "op": "set", "value": size_mb}],
+            ),
+            _VOLUMES.key,
+        )
 
     async def delete_volume(self, uuid: str) -> None:
         """One that does not exist is deleted already. Raises ``ResourceBusy`` while attached."""

@@ -87,6 +87,23 @@ class ScaleToZero:
 
 
 @attrs.frozen(kw_only=True)
+class InstanceUpdate:
+    """A change of one property that an instance has not taken over yet, as read."""
+
+    prop: str = ""
+    status: str = ""
+    """``pending`` until it stops, ``failed`` with ``error`` where it could not be applied."""
+    error: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class InstancePlugin:
+    """A plugin attached to an instance, as read."""
+
+    name: str = ""
+
+
+@attrs.frozen(kw_only=True)
 class Instance:
     """An instance as read with details."""
 
@@ -115,6 +132,10 @@ class Instance:
     restart_policy: str = ""
     scale_to_zero: ScaleToZero | None = None
     delete_lock: bool = False
+    net_time_us: int | None = None
+    """Microseconds from its start to its first listening on a port that others reach."""
+    plugins: tuple[InstancePlugin, ...] = ()
+    updates: tuple[InstanceUpdate, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -222,6 +243,37 @@ class ServiceGroupRequest:
     uuid: str | None = None
     services: tuple[Service, ...] | None = None
     domains: tuple[DomainRequest, ...] | None = None
+    soft_limit: int | None = None
+    hard_limit: int | None = None
+
+
+@attrs.frozen(kw_only=True)
+class RomFile:
+    """A file of an inline ROM. ``data`` is text, or (``encoding`` ``base64``) bytes."""
+
+    path: str
+    data: str = attrs.field(repr=False)
+    """May be a Secret's."""
+    encoding: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class RomRequest:
+    """A read-only directory mounted at ``at``: of an image, or of files."""
+
+    name: str
+    at: str
+    image: str | ImageRequest | None = None
+    files: tuple[RomFile, ...] | None = None
+
+
+@attrs.frozen(kw_only=True)
+class PluginRequest:
+    """A plugin to attach; ``config`` is any JSON."""
+
+    name: str
+    image: str
+    config: Any = None
 
 
 @attrs.frozen(kw_only=True)
@@ -250,12 +302,37 @@ class InstanceRequest:
     service_group: ServiceGroupRequest | None = None
     scale_to_zero: ScaleToZero | None = None
     volumes: tuple[InstanceVolumeRequest, ...] | None = None
+    roms: tuple[RomRequest, ...] | None = None
+    plugins: tuple[PluginRequest, ...] | None = None
+    nameserver: str | None = None
+    tags: tuple[str, ...] | None = None
+
+
+@attrs.frozen(kw_only=True)
+class InstancePatch:
+    """New values of an instance's properties; None leaves one as it is.
+
+    One that runs takes them over when it next stops (``Instance.updates``).
+    """
+
+    image: str | ImageRequest | None = None
+    args: tuple[str, ...] | None = None
+    env: Mapping[str, str] | None = None
+    memory_mb: int | None = None
+    vcpus: int | None = None
+    scale_to_zero: ScaleToZero | None = None
+    roms: tuple[RomRequest, ...] | None = None
+    plugins: tuple[PluginRequest, ...] | None = None
     tags: tuple[str, ...] | None = None
 
 
 @attrs.frozen(kw_only=True)
 class VolumeRequest:
+    """A volume to create: one of a size, or (``host_path``) a directory of the platform's host."""
+
     name: str
-    size_mb: int
+    size_mb: int | None = None
+    host_path: str | None = None
+    filesystem: str | None = None
     access_mode: str | None = None
     tags: tuple[str, ...] | None = None

@@ -26,7 +26,8 @@ from kraftlet_trio.demo.picture import picture
 from kraftlet_trio.http.server import serve
 from kraftlet_trio.kubernetes.client import KubernetesClient
 from kraftlet_trio.kubernetes.config import load_kubeconfig
-from kraftlet_trio.kubernetes.objects import PersistentVolumeClaim, Pod
+from kraftlet_trio.kubernetes.objects import PersistentVolumeClaim
+from kraftlet_trio.kubernetes.pod import Pod
 from kraftlet_trio.kubernetes.resources import PERSISTENT_VOLUME_CLAIMS, PODS
 from kraftlet_trio.logs import configure_logs
 from kraftlet_trio.settings import parse_settings

@@ -9,7 +9,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from kraftlet_trio.cloud.objects import Instance, ServiceGroup, Volume
-from kraftlet_trio.kubernetes.objects import PersistentVolumeClaim, Pod, PodStatus
+from kraftlet_trio.kubernetes.objects import PersistentVolumeClaim
+from kraftlet_trio.kubernetes.pod import Pod, PodStatus
 
 _STYLES = {
     "Running": "green",

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, NewType
+from typing import Any
 
 import attrs
-
-PodUID = NewType("PodUID", str)
 
 
 @attrs.frozen(kw_only=True)
@@ -42,185 +40,6 @@ class ObjectMeta:
 
 
 @attrs.frozen(kw_only=True)
-class KeySelector:
-    """One key of a ConfigMap or Secret."""
-
-    name: str = ""
-    key: str = ""
-    optional: bool = False
-
-
-@attrs.frozen(kw_only=True)
-class ObjectFieldSelector:
-    api_version: str = ""
-    field_path: str = ""
-
-
-@attrs.frozen(kw_only=True)
-class ResourceFieldSelector:
-    container_name: str = ""
-    resource: str = ""
-    divisor: str = ""
-
-
-@attrs.frozen(kw_only=True)
-class EnvVarSource:
-    field_ref: ObjectFieldSelector | None = None
-    resource_field_ref: ResourceFieldSelector | None = None
-    config_map_key_ref: KeySelector | None = None
-    secret_key_ref: KeySelector | None = None
-
-
-@attrs.frozen(kw_only=True)
-class EnvVar:
-    name: str
-    value: str = ""
-    value_from: EnvVarSource | None = None
-
-
-@attrs.frozen(kw_only=True)
-class EnvFromReference:
-    name: str = ""
-    optional: bool = False
-
-
-@attrs.frozen(kw_only=True)
-class EnvFromSource:
-    prefix: str = ""
-    config_map_ref: EnvFromReference | None = None
-    secret_ref: EnvFromReference | None = None
-
-
-@attrs.frozen(kw_only=True)
-class ContainerPort:
-    container_port: int
-    name: str = ""
-    protocol: str = "TCP"
-
-
-@attrs.frozen(kw_only=True)
-class ResourceRequirements:
-    """Quantities as written (``500m``, ``1Gi``), by resource name."""
-
-    limits: Mapping[str, str] = attrs.field(factory=dict)
-    requests: Mapping[str, str] = attrs.field(factory=dict)
-
-
-@attrs.frozen(kw_only=True)
-class VolumeMount:
-    name: str
-    mount_path: str = ""
-    read_only: bool = False
-    sub_path: str = ""
-    sub_path_expr: str = ""
-
-
-@attrs.frozen(kw_only=True)
-class Container:
-    name: str
-    image: str = ""
-    image_pull_policy: str = ""
-    command: tuple[str, ...] = ()
-    args: tuple[str, ...] = ()
-    env: tuple[EnvVar, ...] = ()
-    env_from: tuple[EnvFromSource, ...] = ()
-    ports: tuple[ContainerPort, ...] = ()
-    resources: ResourceRequirements = ResourceRequirements()
-    volume_mounts: tuple[VolumeMount, ...] = ()
-    restart_policy: str | None = None
-    """Set to ``Always`` on a restartable init container, else absent."""
-
-
-@attrs.frozen(kw_only=True)
-class PersistentVolumeClaimVolumeSource:
-    claim_name: str = ""
-    read_only: bool = False
-
-
-@attrs.frozen(kw_only=True)
-class Volume:
-    """A Pod's volume. ``source`` is its kind as manifests spell it, such as ``emptyDir``."""
-
-    name: str
-    source: str = ""
-    persistent_volume_claim: PersistentVolumeClaimVolumeSource | None = None
-
-
-@attrs.frozen(kw_only=True)
-class LocalObjectReference:
-    name: str = ""
-
-
-@attrs.frozen(kw_only=True)
-class Toleration:
-    key: str = ""
-    operator: str = ""
-    value: str = ""
-    effect: str = ""
-
-
-@attrs.frozen(kw_only=True)
-class PodSpec:
-    node_name: str = ""
-    containers: tuple[Container, ...] = ()
-    init_containers: tuple[Container, ...] = ()
-    volumes: tuple[Volume, ...] = ()
-    restart_policy: str = "Always"
-    termination_grace_period_seconds: int | None = None
-    service_account_name: str = ""
-    image_pull_secrets: tuple[LocalObjectReference, ...] = ()
-    hostname: str = ""
-    subdomain: str = ""
-    tolerations: tuple[Toleration, ...] = ()
-
-
-@attrs.frozen(kw_only=True)
-class ContainerStateWaiting:
-    reason: str = ""
-    message: str = ""
-
-
-@attrs.frozen(kw_only=True)
-class ContainerStateRunning:
-    started_at: datetime | None = None
-
-
-@attrs.frozen(kw_only=True)
-class ContainerStateTerminated:
-    exit_code: int = 0
-    signal: int | None = None
-    reason: str = ""
-    message: str = ""
-    started_at: datetime | None = None
-    finished_at: datetime | None = None
-    container_id: str = ""
-
-
-@attrs.frozen(kw_only=True)
-class ContainerState:
-    """Exactly one is set in ``state``; none or ``terminated`` in ``lastState``."""
-
-    waiting: ContainerStateWaiting | None = None
-    running: ContainerStateRunning | None = None
-    terminated: ContainerStateTerminated | None = None
-
-
-@attrs.frozen(kw_only=True)
-class ContainerStatus:
-    name: str
-    image: str = ""
-    image_id: str = ""
-    container_id: str = ""
-    state: ContainerState = ContainerState()
-    last_state: ContainerState = ContainerState()
-    ready: bool = False
-    started: bool | None = None
-    restart_count: int = 0
-    resources: ResourceRequirements | None = None
-    allocated_resources: Mapping[str, str] | None = None
-
-
-@attrs.frozen(kw_only=True)
 class Condition:
     """A condition of a Pod or a Node."""
 
@@ -231,35 +50,6 @@ class Condition:
     last_transition_time: datetime | None = None
     last_heartbeat_time: datetime | None = None
     observed_generation: int = 0
-
-
-@attrs.frozen(kw_only=True)
-class IP:
-    ip: str = ""
-
-
-@attrs.frozen(kw_only=True)
-class PodStatus:
-    phase: str = ""
-    reason: str = ""
-    message: str = ""
-    observed_generation: int = 0
-    conditions: tuple[Condition, ...] = ()
-    container_statuses: tuple[ContainerStatus, ...] = ()
-    init_container_statuses: tuple[ContainerStatus, ...] = ()
-    pod_ip: str = ""
-    pod_ips: tuple[IP, ...] = ()
-    host_ip: str = ""
-    host_ips: tuple[IP, ...] = ()
-    start_time: datetime | None = None
-    qos_class: str = ""
-
-
-@attrs.frozen(kw_only=True)
-class Pod:
-    metadata: ObjectMeta = ObjectMeta()
-    spec: PodSpec = PodSpec()
-    status: PodStatus = PodStatus()
 
 
 @attrs.frozen(kw_only=True)
@@ -305,6 +95,7 @@ class PersistentVolumeClaimSpec:
 @attrs.frozen(kw_only=True)
 class PersistentVolumeClaimStatus:
     phase: str = ""
+    capacity: Mapping[str, str] = attrs.field(factory=dict)
 
 
 @attrs.frozen(kw_only=True)
@@ -351,6 +142,21 @@ class PersistentVolume:
     metadata: ObjectMeta = ObjectMeta()
     spec: PersistentVolumeSpec = PersistentVolumeSpec()
     status: PersistentVolumeStatus = PersistentVolumeStatus()
+
+
+@attrs.frozen(kw_only=True)
+class StorageClass:
+    metadata: ObjectMeta = ObjectMeta()
+    provisioner: str = ""
+    reclaim_policy: str = ""
+    """``Delete`` (also where empty) or ``Retain``."""
+    allow_volume_expansion: bool = False
+    parameters: Mapping[str, str] = attrs.field(factory=dict)
+
+
+@attrs.frozen(kw_only=True)
+class Namespace:
+    metadata: ObjectMeta = ObjectMeta()
 
 
 @attrs.frozen(kw_only=True)

@@ -11,14 +11,16 @@ from kraftlet_trio.kubernetes.objects import (
     ConfigMap,
     Event,
     Lease,
+    Namespace,
     Node,
     ObjectMeta,
     PersistentVolume,
     PersistentVolumeClaim,
-    Pod,
     Secret,
     Service,
+    StorageClass,
 )
+from kraftlet_trio.kubernetes.pod import Pod
 
 
 class KubernetesObject(Protocol):
@@ -71,5 +73,9 @@ PERSISTENT_VOLUME_CLAIMS = Resource(
 PERSISTENT_VOLUMES = Resource(
     PersistentVolume, "api/v1", "persistentvolumes", "PersistentVolume", namespaced=False
 )
+STORAGE_CLASSES = Resource(
+    StorageClass, "apis/storage.k8s.io/v1", "storageclasses", "StorageClass", namespaced=False
+)
+NAMESPACES = Resource(Namespace, "api/v1", "namespaces", "Namespace", namespaced=False)
 LEASES = Resource(Lease, "apis/coordination.k8s.io/v1", "leases", "Lease", namespaced=True)
 EVENTS = Resource(Event, "api/v1", "events", "Event", namespaced=True)

@@ -11,11 +11,19 @@ import cattrs
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 from cattrs.preconf.orjson import make_converter
 
-from kraftlet_trio.kubernetes.objects import Volume
+from kraftlet_trio.kubernetes.pod_volumes import Volume
 
 T = TypeVar("T")
 
-_ACRONYMS = {"ip": "IP", "ips": "IPs", "id": "ID"}
+_ACRONYMS = {
+    "ip": "IP",
+    "ips": "IPs",
+    "id": "ID",
+    "api": "API",
+    "fqdn": "FQDN",
+    "pid": "PID",
+    "ipc": "IPC",
+}
 
 
 def camel_case(name: str) -> str:

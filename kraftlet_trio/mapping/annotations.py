@@ -13,7 +13,8 @@ from typing import Final
 import attrs
 
 from kraftlet_trio.cloud.objects import ScaleToZero
-from kraftlet_trio.kubernetes.objects import Pod, Service
+from kraftlet_trio.kubernetes.objects import Service
+from kraftlet_trio.kubernetes.pod import Pod
 from kraftlet_trio.mapping.names import is_dns_label
 from kraftlet_trio.mapping.problems import shown
 

@@ -11,7 +11,7 @@ from datetime import datetime
 import attrs
 
 from kraftlet_trio.cloud.objects import Instance
-from kraftlet_trio.kubernetes.objects import (
+from kraftlet_trio.kubernetes.pod import (
     Container,
     ContainerState,
     ContainerStateRunning,

@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from fractions import Fraction
 from itertools import chain
 
-from kraftlet_trio.kubernetes.objects import Container, Pod, ResourceFieldSelector
+from kraftlet_trio.kubernetes.pod import Container, Pod
+from kraftlet_trio.kubernetes.pod_volumes import ResourceFieldSelector
 from kraftlet_trio.mapping.problems import ConfigurationProblem, shown
 from kraftlet_trio.mapping.quantities import MIB, QuantityError, memory_mib, quantity, vcpus
 

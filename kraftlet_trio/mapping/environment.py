@@ -14,15 +14,8 @@ from collections.abc import Mapping
 
 import attrs
 
-from kraftlet_trio.kubernetes.objects import (
-    ConfigMap,
-    Container,
-    EnvFromReference,
-    EnvVar,
-    KeySelector,
-    Pod,
-    Secret,
-)
+from kraftlet_trio.kubernetes.objects import ConfigMap, Secret
+from kraftlet_trio.kubernetes.pod import Container, EnvFromReference, EnvVar, KeySelector, Pod
 from kraftlet_trio.mapping.downward import field_value, resource_value
 from kraftlet_trio.mapping.problems import ConfigurationProblem, ConfigurationWarning, shown
 

@@ -11,7 +11,7 @@ from kraftlet_trio.cloud.objects import (
     ScaleToZero,
     ServiceGroupRequest,
 )
-from kraftlet_trio.kubernetes.objects import Container, Pod, VolumeMount
+from kraftlet_trio.kubernetes.pod import Container, Pod, VolumeMount
 from kraftlet_trio.mapping.annotations import PodOptions
 from kraftlet_trio.mapping.environment import MOST_CHARACTERS, Environment, expand
 from kraftlet_trio.mapping.names import Naming, instance_tags, is_dns_label

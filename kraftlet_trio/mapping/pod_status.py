@@ -8,9 +8,9 @@ from datetime import datetime
 import attrs
 
 from kraftlet_trio.cloud.objects import Instance
-from kraftlet_trio.kubernetes.objects import (
+from kraftlet_trio.kubernetes.objects import Condition
+from kraftlet_trio.kubernetes.pod import (
     IP,
-    Condition,
     Container,
     ContainerState,
     ContainerStatus,

@@ -10,7 +10,7 @@ import math
 import re
 from fractions import Fraction
 
-from kraftlet_trio.kubernetes.objects import ResourceRequirements
+from kraftlet_trio.kubernetes.pod import ResourceRequirements
 from kraftlet_trio.mapping.problems import shown
 
 MIB = 2**20

@@ -14,7 +14,8 @@ import attrs
 
 from kraftlet_trio.cloud.objects import DomainRequest, ServiceGroupRequest
 from kraftlet_trio.cloud.objects import Service as PublishedPort
-from kraftlet_trio.kubernetes.objects import Container, Pod, Service, ServicePort
+from kraftlet_trio.kubernetes.objects import Service, ServicePort
+from kraftlet_trio.kubernetes.pod import Container, Pod
 from kraftlet_trio.mapping.annotations import ServiceDomains, is_domain, service_domains
 from kraftlet_trio.mapping.names import Naming
 from kraftlet_trio.mapping.problems import ConfigurationWarning

@@ -18,7 +18,7 @@ from kraftlet_trio.cloud.errors import CloudError, CloudUnavailable
 from kraftlet_trio.doorbell import Doorbell
 from kraftlet_trio.kubernetes.client import PatchKind
 from kraftlet_trio.kubernetes.errors import KubernetesError, KubernetesUnavailable, NotFound
-from kraftlet_trio.kubernetes.objects import PodStatus, PodUID
+from kraftlet_trio.kubernetes.pod import PodStatus, PodUID
 from kraftlet_trio.kubernetes.resources import PODS
 from kraftlet_trio.mapping.container_status import Trouble
 from kraftlet_trio.mapping.pod_status import pod_status

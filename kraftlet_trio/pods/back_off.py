@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from kraftlet_trio.kubernetes.objects import ContainerStatus
+from kraftlet_trio.kubernetes.pod import ContainerStatus
 from kraftlet_trio.mapping.container_status import last_end
 from kraftlet_trio.pods.plan import BackOff
 

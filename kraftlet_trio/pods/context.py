@@ -8,7 +8,8 @@ from kraftlet_trio.cloud.client import CloudClient
 from kraftlet_trio.cloud.instance_feed import InstanceFeed
 from kraftlet_trio.kubernetes.client import KubernetesClient
 from kraftlet_trio.kubernetes.events import EventRecorder
-from kraftlet_trio.kubernetes.objects import PersistentVolumeClaim, Pod
+from kraftlet_trio.kubernetes.objects import PersistentVolumeClaim
+from kraftlet_trio.kubernetes.pod import Pod
 from kraftlet_trio.kubernetes.store import Store
 from kraftlet_trio.mapping.names import Naming
 from kraftlet_trio.services.groups import ServiceGroups

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 import attrs
 
 from kraftlet_trio.cloud.objects import STANDBY, Instance
-from kraftlet_trio.kubernetes.objects import Container, ContainerStatus, PodStatus
+from kraftlet_trio.kubernetes.pod import Container, ContainerStatus, PodStatus
 from kraftlet_trio.mapping.container_state import (
     REASON_LAG,
     Ended,

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Set
 import attrs
 
 from kraftlet_trio.cloud.objects import Instance, ServiceGroupRequest
-from kraftlet_trio.kubernetes.objects import Container, Pod, PodUID
+from kraftlet_trio.kubernetes.pod import Container, Pod, PodUID
 from kraftlet_trio.mapping.annotations import SERVICE_GROUPS, PodOptions, pod_options
 from kraftlet_trio.mapping.claims import bound_volume
 from kraftlet_trio.mapping.names import container_of

@@ -8,7 +8,7 @@ from datetime import datetime
 import attrs
 
 from kraftlet_trio.cloud.objects import Instance
-from kraftlet_trio.kubernetes.objects import Pod, PodStatus
+from kraftlet_trio.kubernetes.pod import Pod, PodStatus
 from kraftlet_trio.mapping.container_status import Held, RunsTold, Trouble
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import attrs
 
-from kraftlet_trio.kubernetes.objects import ContainerState, ContainerStatus, Pod, PodStatus
+from kraftlet_trio.kubernetes.pod import ContainerState, ContainerStatus, Pod, PodStatus
 from kraftlet_trio.kubernetes.serialization import unstructure
 
 

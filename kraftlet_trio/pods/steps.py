@@ -18,7 +18,8 @@ from kraftlet_trio.cloud.errors import CloudUnavailable, NameTaken, ResourceNotF
 from kraftlet_trio.cloud.objects import Instance, InstanceRequest, InstanceServiceGroup
 from kraftlet_trio.kubernetes.client import PatchKind
 from kraftlet_trio.kubernetes.errors import Conflict, NotFound
-from kraftlet_trio.kubernetes.objects import ConfigMap, Container, ObjectReference, Pod, Secret
+from kraftlet_trio.kubernetes.objects import ConfigMap, ObjectReference, Secret
+from kraftlet_trio.kubernetes.pod import Container, Pod
 from kraftlet_trio.kubernetes.resources import CONFIG_MAPS, PODS, SECRETS
 from kraftlet_trio.mapping.annotations import SERVICE_GROUPS
 from kraftlet_trio.mapping.container_status import container_status_of, runs_told

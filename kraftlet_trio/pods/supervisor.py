@@ -10,7 +10,7 @@ import trio
 from prometheus_client import Counter, Gauge
 
 from kraftlet_trio.doorbell import Doorbell
-from kraftlet_trio.kubernetes.objects import PodUID
+from kraftlet_trio.kubernetes.pod import PodUID
 from kraftlet_trio.pods.actor import PodActor
 from kraftlet_trio.pods.context import PodContext
 

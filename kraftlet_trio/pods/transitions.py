@@ -7,7 +7,7 @@ from typing import Literal
 
 import attrs
 
-from kraftlet_trio.kubernetes.objects import Container, ContainerStatus, Pod, PodStatus
+from kraftlet_trio.kubernetes.pod import Container, ContainerStatus, Pod, PodStatus
 from kraftlet_trio.mapping.container_status import container_status_of
 
 

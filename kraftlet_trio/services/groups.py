@@ -22,7 +22,7 @@ from kraftlet_trio.cloud.objects import (
     ServiceGroupRequest,
 )
 from kraftlet_trio.doorbell import Doorbell
-from kraftlet_trio.kubernetes.objects import PodUID
+from kraftlet_trio.kubernetes.pod import PodUID
 from kraftlet_trio.mapping.services import ContainerGroup
 
 log = structlog.get_logger()

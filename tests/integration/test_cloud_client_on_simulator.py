@@ -6,6 +6,7 @@ It runs in memory under a mocked clock, and once more over real HTTP.
 import math
 from contextlib import asynccontextmanager
 from functools import partial
+from uuid import uuid4
 
 import attrs
 import pytest
@@ -28,6 +29,7 @@ from kraftlet_trio.cloud.objects import (
     RUNNING,
     STOPPED,
     DomainRequest,
+    InstancePatch,
     InstanceRequest,
     InstanceVolumeRequest,
     ScaleToZero,
@@ -53,6 +55,7 @@ IMAGES = """
 images:
   job: {run_seconds: 0.2, exit_code: 7}
   unpullable: {pull: fail}
+  talk: {run_seconds: 0.1, log: [one, two]}
 """
 WEB = Service(port=443, destination_port=8080, handlers=("tls", "http"))
 
@@ -199,6 +202,51 @@ async def test_everything_of_an_instance_request_is_accepted(a_bed):
         assert running.service_group.domains[0].fqdn.startswith("shop.")
         assert running.volumes[0].at == "/data"
         assert running.scale_to_zero.cooldown_time_ms == 2000
+
+
+@on_both_fronts
+async def test_new_properties_wait_for_the_next_run_and_tags_do_not(a_bed):
+    async with a_bed() as bed:
+        created = await bed.client.create_instance(an_instance(memory_mb=64))
+        await bed.until("web", RUNNING)
+        tags = (*created.tags, "more")
+        await bed.client.update_instance(
+            created.uuid, InstancePatch(image="app:2", memory_mb=96, env={"B": "2"}, tags=tags)
+        )
+        waiting = await bed.until("web", RUNNING)
+        assert waiting.memory_mb == 64
+        assert {one.prop for one in waiting.updates} >= {"image", "memory_mb", "env"}
+        await bed.client.stop_instance(created.uuid)
+        stopped = await bed.until("web", STOPPED)
+        assert (stopped.memory_mb, stopped.env, stopped.updates) == (96, {"B": "2"}, ())
+        assert stopped.image != waiting.image
+        assert set(stopped.tags) == set(tags)
+        with pytest.raises(ResourceNotFound):
+            await bed.client.update_instance(str(uuid4()), InstancePatch(memory_mb=96))
+
+
+@on_both_fronts
+async def test_console_is_read_from_either_end_while_it_lasts(a_bed):
+    async with a_bed() as bed:
+        created = await bed.client.create_instance(an_instance("talk", image="talk"))
+        await bed.until("talk", STOPPED)
+        whole = await bed.client.read_console(created.uuid, offset=0)
+        assert whole.data == b"one\ntwo\n"
+        assert (whole.start, whole.end, whole.available_end) == (0, 8, 8)
+        tail = await bed.client.read_console(created.uuid, offset=-4)
+        assert (tail.data, tail.start) == (b"two\n", 4)
+        beyond = await bed.client.read_console(created.uuid, offset=8)
+        assert (beyond.data, beyond.end) == (b"", 8)
+        with pytest.raises(ResourceNotFound):
+            await bed.client.read_console(str(uuid4()), offset=0)
+
+
+@on_both_fronts
+async def test_volume_grows(a_bed):
+    async with a_bed() as bed:
+        volume = await bed.client.create_volume(VolumeRequest(name="data", size_mb=16))
+        await bed.client.grow_volume(volume.uuid, 32)
+        assert (await bed.client.get_volume("data")).size_mb == 32
 
 
 @on_both_fronts

@@ -13,7 +13,7 @@ import attrs
 
 from kraftlet_trio.cloud import objects as cloud
 from kraftlet_trio.cloud.objects import Instance
-from kraftlet_trio.kubernetes.objects import Pod, PodStatus
+from kraftlet_trio.kubernetes.pod import Pod, PodStatus
 from kraftlet_trio.mapping.container_state import Ended, Running, container_run, is_alive
 from kraftlet_trio.mapping.container_status import (
     Trouble,

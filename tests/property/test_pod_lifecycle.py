@@ -6,7 +6,7 @@ import attrs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kraftlet_trio.kubernetes.objects import Container, Pod, PodStatus
+from kraftlet_trio.kubernetes.pod import Container, Pod, PodStatus
 from kraftlet_trio.mapping.container_state import is_alive
 from kraftlet_trio.mapping.container_status import container_status_of, last_end
 from kraftlet_trio.mapping.pod_status import restartable

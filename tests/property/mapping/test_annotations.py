@@ -1,6 +1,7 @@
 from hypothesis import given
 
-from kraftlet_trio.kubernetes.objects import ObjectMeta, Pod, Service
+from kraftlet_trio.kubernetes.objects import ObjectMeta, Service
+from kraftlet_trio.kubernetes.pod import Pod
 from kraftlet_trio.mapping.annotations import (
     POD_PREFIX,
     SERVICE_PREFIX,

@@ -1,7 +1,8 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kraftlet_trio.kubernetes.objects import Container, ObjectMeta, Pod
+from kraftlet_trio.kubernetes.objects import ObjectMeta
+from kraftlet_trio.kubernetes.pod import Container, Pod
 from kraftlet_trio.mapping.environment import expand, references, resolve
 from kraftlet_trio.mapping.problems import ConfigurationProblem
 from tests import strategies

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kraftlet_trio.kubernetes.objects import ResourceRequirements
+from kraftlet_trio.kubernetes.pod import ResourceRequirements
 from kraftlet_trio.mapping.quantities import (
     DEFAULT_MEMORY_MIB,
     DEFAULT_VCPUS,

@@ -2,7 +2,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from kraftlet_trio.kubernetes.objects import ObjectMeta, Pod
+from kraftlet_trio.kubernetes.objects import ObjectMeta
+from kraftlet_trio.kubernetes.pod import Pod
 from kraftlet_trio.kubernetes.store import Store
 from kraftlet_trio.kubernetes.watch import WatchEvent
 

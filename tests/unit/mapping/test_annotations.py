@@ -1,7 +1,8 @@
 import pytest
 
 from kraftlet_trio.cloud.objects import ScaleToZero
-from kraftlet_trio.kubernetes.objects import ObjectMeta, Pod, Service
+from kraftlet_trio.kubernetes.objects import ObjectMeta, Service
+from kraftlet_trio.kubernetes.pod import Pod
 from kraftlet_trio.mapping.annotations import (
     PodOptions,
     ServiceDomains,

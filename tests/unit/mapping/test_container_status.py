@@ -2,7 +2,7 @@ import attrs
 import pytest
 
 from kraftlet_trio.cloud import objects as cloud
-from kraftlet_trio.kubernetes.objects import (
+from kraftlet_trio.kubernetes.pod import (
     ContainerState,
     ContainerStateRunning,
     ContainerStateTerminated,

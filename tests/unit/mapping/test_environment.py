@@ -2,22 +2,19 @@ import base64
 
 import pytest
 
-from kraftlet_trio.kubernetes.objects import (
-    ConfigMap,
+from kraftlet_trio.kubernetes.objects import ConfigMap, ObjectMeta, Secret
+from kraftlet_trio.kubernetes.pod import (
     Container,
     EnvFromReference,
     EnvFromSource,
     EnvVar,
     EnvVarSource,
     KeySelector,
-    ObjectFieldSelector,
-    ObjectMeta,
     Pod,
     PodSpec,
-    ResourceFieldSelector,
     ResourceRequirements,
-    Secret,
 )
+from kraftlet_trio.kubernetes.pod_volumes import ObjectFieldSelector, ResourceFieldSelector
 from kraftlet_trio.mapping.environment import expand, references, resolve
 from kraftlet_trio.mapping.problems import ConfigurationProblem
 

@@ -8,16 +8,9 @@ from kraftlet_trio.cloud.objects import (
     ScaleToZero,
     ServiceGroupRequest,
 )
-from kraftlet_trio.kubernetes.objects import (
-    Container,
-    ObjectMeta,
-    PersistentVolumeClaimVolumeSource,
-    Pod,
-    PodSpec,
-    ResourceRequirements,
-    Volume,
-    VolumeMount,
-)
+from kraftlet_trio.kubernetes.objects import ObjectMeta
+from kraftlet_trio.kubernetes.pod import Container, Pod, PodSpec, ResourceRequirements, VolumeMount
+from kraftlet_trio.kubernetes.pod_volumes import PersistentVolumeClaimVolumeSource, Volume
 from kraftlet_trio.mapping.annotations import PodOptions
 from kraftlet_trio.mapping.environment import Environment
 from kraftlet_trio.mapping.instances import instance_request

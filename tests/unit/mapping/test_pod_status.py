@@ -4,7 +4,7 @@ import attrs
 import pytest
 
 from kraftlet_trio.cloud import objects as cloud
-from kraftlet_trio.kubernetes.objects import IP, ContainerState, PodStatus
+from kraftlet_trio.kubernetes.pod import IP, ContainerState, PodStatus
 from kraftlet_trio.mapping.container_status import Held, Trouble
 from kraftlet_trio.mapping.pod_status import (
     FAILED,

@@ -2,7 +2,7 @@ from fractions import Fraction
 
 import pytest
 
-from kraftlet_trio.kubernetes.objects import ResourceRequirements
+from kraftlet_trio.kubernetes.pod import ResourceRequirements
 from kraftlet_trio.mapping.quantities import (
     QuantityError,
     memory_mib,

@@ -4,16 +4,8 @@ import pytest
 
 from kraftlet_trio.cloud.objects import DomainRequest, ServiceGroupRequest
 from kraftlet_trio.cloud.objects import Service as PublishedPort
-from kraftlet_trio.kubernetes.objects import (
-    Container,
-    ContainerPort,
-    ObjectMeta,
-    Pod,
-    PodSpec,
-    Service,
-    ServicePort,
-    ServiceSpec,
-)
+from kraftlet_trio.kubernetes.objects import ObjectMeta, Service, ServicePort, ServiceSpec
+from kraftlet_trio.kubernetes.pod import Container, ContainerPort, Pod, PodSpec
 from kraftlet_trio.mapping.names import Naming
 from kraftlet_trio.mapping.services import (
     ContainerGroup,

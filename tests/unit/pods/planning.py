@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from kraftlet_trio.kubernetes.objects import PodStatus
+from kraftlet_trio.kubernetes.pod import PodStatus
 from kraftlet_trio.mapping.container_status import Trouble
 from kraftlet_trio.pods.lifecycle import next_steps
 from kraftlet_trio.pods.plan import (

@@ -2,7 +2,7 @@ import attrs
 import pytest
 
 from kraftlet_trio.cloud import objects as cloud
-from kraftlet_trio.kubernetes.objects import PodStatus
+from kraftlet_trio.kubernetes.pod import PodStatus
 from kraftlet_trio.mapping.container_status import Held, Trouble, runs_told
 from kraftlet_trio.mapping.pod_status import pod_status
 from kraftlet_trio.pods.lifecycle import next_steps

@@ -4,7 +4,8 @@ import attrs
 import pytest
 
 from kraftlet_trio.cloud import objects as cloud
-from kraftlet_trio.kubernetes.objects import IP, Condition, ContainerState, Pod, PodStatus
+from kraftlet_trio.kubernetes.objects import Condition
+from kraftlet_trio.kubernetes.pod import IP, ContainerState, Pod, PodStatus
 from kraftlet_trio.kubernetes.serialization import structure, unstructure
 from kraftlet_trio.mapping.pod_status import pod_status
 from kraftlet_trio.pods.status import has_drifted, status_patch

@@ -1,7 +1,7 @@
 import attrs
 import pytest
 
-from kraftlet_trio.kubernetes.objects import ContainerState, ContainerStateWaiting, PodStatus
+from kraftlet_trio.kubernetes.pod import ContainerState, ContainerStateWaiting, PodStatus
 from kraftlet_trio.pods.transitions import PodEvent, transition_events
 from tests.builders import a_pod, a_status, an_end, running, terminated, waiting
 
