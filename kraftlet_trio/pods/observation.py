@@ -44,6 +44,12 @@ class PodObserver:
     _let_go: frozenset[str] = attrs.field(default=frozenset(), init=False)
     """Those noted on the Pod that it does not need."""
 
+    @property
+    def present(self) -> Pod:
+        """The Pod as last seen. Ask only once ``observe`` has found it."""
+        assert self.pod is not None, "steps are planned only for a Pod that was seen"
+        return self.pod
+
     def observe(self) -> Observed | None:
         """None for a Pod that this daemon has never seen."""
         present = self.context.pods.get(self.uid)
@@ -88,15 +94,15 @@ class PodObserver:
         Raises:
             ConfigurationProblem: one of the claims is not bound to a cloud volume.
         """
-        assert self.pod is not None, "asked only about a Pod that was seen"
+        pod = self.present
         mounted = {mount.name for mount in container.volume_mounts}
         names = [
             volume.persistent_volume_claim.claim_name
-            for volume in self.pod.spec.volumes
+            for volume in pod.spec.volumes
             if volume.persistent_volume_claim is not None and volume.name in mounted
         ]
         claims, naming = self.context.claims, self.context.settings.naming
-        namespace = self.pod.metadata.namespace
+        namespace = pod.metadata.namespace
         return {name: bound_volume(claims.by_name(namespace, name), name, naming) for name in names}
 
     def _claim_troubles(self, pod: Pod) -> dict[str, str]:

@@ -18,17 +18,16 @@ from kraftlet_trio.cloud.errors import CloudUnavailable, NameTaken, ResourceNotF
 from kraftlet_trio.cloud.objects import Instance, InstanceRequest, InstanceServiceGroup
 from kraftlet_trio.kubernetes.client import PatchKind
 from kraftlet_trio.kubernetes.errors import Conflict, NotFound
-from kraftlet_trio.kubernetes.objects import ConfigMap, ObjectReference, Secret
+from kraftlet_trio.kubernetes.objects import ObjectReference
 from kraftlet_trio.kubernetes.pod import Container, Pod
-from kraftlet_trio.kubernetes.resources import CONFIG_MAPS, PODS, SECRETS
+from kraftlet_trio.kubernetes.resources import PODS
 from kraftlet_trio.mapping.annotations import SERVICE_GROUPS
 from kraftlet_trio.mapping.container_status import container_status_of, runs_told
-from kraftlet_trio.mapping.environment import Environment, references, resolve
-from kraftlet_trio.mapping.instances import instance_request
 from kraftlet_trio.mapping.names import pod_uid_of
-from kraftlet_trio.mapping.problems import ConfigurationProblem
+from kraftlet_trio.mapping.problems import ConfigurationProblem, ConfigurationWarning
 from kraftlet_trio.pods.back_off import bumped, recalled
 from kraftlet_trio.pods.context import PodContext
+from kraftlet_trio.pods.inputs import InstanceInputs
 from kraftlet_trio.pods.observation import PodObserver
 from kraftlet_trio.pods.plan import (
     CreateInstance,
@@ -53,6 +52,10 @@ class PodSteps:
     context: PodContext
     observer: PodObserver
     memory: Memory
+    inputs: InstanceInputs = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.inputs = InstanceInputs(self.context, self.observer, self._warn)
 
     async def perform(self, step: Step) -> None:
         match step:
@@ -86,8 +89,10 @@ class PodSteps:
 
     @property
     def _pod(self) -> Pod:
-        assert self.observer.pod is not None, "steps are planned only for a Pod that was seen"
-        return self.observer.pod
+        return self.observer.present
+
+    def _warn(self, warning: ConfigurationWarning, container: str) -> None:
+        self.tell(PodEvent("Warning", warning.reason, warning.message, container))
 
     def _field_path(self, container: str) -> str:
         if not container:
@@ -116,7 +121,7 @@ class PodSteps:
 
     async def _create_instance(self, name: str) -> None:
         container = self._container(name)
-        request = await self._instance_request(container)
+        request = await self.inputs.request(container)
         self.tell(PodEvent("Normal", "Pulling", f'Pulling image "{container.image}"', name))
         self.memory.uncertain.add(name)
         try:
@@ -141,49 +146,6 @@ class PodSteps:
         self.tell(
             PodEvent("Normal", "CreateInstanceSuccess", f"Created instance {request.name}", name)
         )
-
-    async def _instance_request(self, container: Container) -> InstanceRequest:
-        wishes = self.observer.wishes
-        group = wishes.groups.get(container.name)
-        return instance_request(
-            self._pod,
-            container,
-            node_name=self.context.settings.node_name,
-            naming=self.context.settings.naming,
-            options=wishes.options,
-            environment=await self._environment(container),
-            group=group.name if group else wishes.own_groups.get(container.name),
-            init=container in self._pod.spec.init_containers,
-            claim_volumes=self.observer.claim_volumes(container),
-        )
-
-    async def _environment(self, container: Container) -> Environment:
-        needed = references(container)
-        namespace = self._pod.metadata.namespace
-        config_maps: dict[str, ConfigMap | None] = {}
-        secrets: dict[str, Secret | None] = {}
-        kubernetes = self.context.kubernetes
-        for name in sorted(needed.config_maps):
-            try:
-                config_maps[name] = await kubernetes.get(CONFIG_MAPS, name, namespace=namespace)
-            except NotFound:
-                config_maps[name] = None
-        for name in sorted(needed.secrets):
-            try:
-                secrets[name] = await kubernetes.get(SECRETS, name, namespace=namespace)
-            except NotFound:
-                secrets[name] = None
-        environment = resolve(
-            container,
-            self._pod,
-            config_maps=config_maps,
-            secrets=secrets,
-            node_name=self.context.settings.node_name,
-            host_ip=self.context.settings.host_ip,
-        )
-        for warning in environment.warnings:
-            self.tell(PodEvent("Warning", warning.reason, warning.message, container.name))
-        return environment
 
     async def _adopt(self, request: InstanceRequest) -> Instance:
         """The instance that bears the name, if an earlier attempt for this very Pod made it."""
