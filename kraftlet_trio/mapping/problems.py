@@ -10,16 +10,19 @@ _SHOWN_CHARACTERS = 80
 class ConfigurationProblem(Exception):
     """A container cannot become an instance until somebody changes an object.
 
-    Kubernetes' name for that state is the waiting reason ``CreateContainerConfigError``. Trying
-    again helps only once the Pod, or an object it refers to, has changed.
+    Trying again helps only once the Pod, or an object it refers to, has changed.
     """
 
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(
+        self, reason: str, message: str, *, waiting_reason: str = "CreateContainerConfigError"
+    ) -> None:
         super().__init__(message)
         self.reason = reason
         """Reason of the event, in Kubernetes' camel case."""
         self.message = message
         """What is wrong, with which value, and the cure."""
+        self.waiting_reason = waiting_reason
+        """Kubernetes' name for the state the container is in meanwhile."""
 
 
 @attrs.frozen
