@@ -20,13 +20,14 @@ from kraftlet_trio.cloud.errors import CloudError
 from kraftlet_trio.daemon import run_daemon
 from kraftlet_trio.demo.command import demo
 from kraftlet_trio.kubernetes.client import KubernetesClient
+from kraftlet_trio.kubernetes.cluster import SYSTEM_NAMESPACE
 from kraftlet_trio.kubernetes.config import (
     ClusterAccess,
     ConfigError,
     in_cluster,
     load_kubeconfig,
 )
-from kraftlet_trio.kubernetes.errors import KubernetesError
+from kraftlet_trio.kubernetes.errors import Forbidden, KubernetesError
 from kraftlet_trio.logs import LEVELS, configure_logs
 from kraftlet_trio.settings import CloudSettings, Settings, SettingsError, parse_settings
 from kraftlet_trio.simulators.cloud.command import cloud as cloud_simulator
@@ -186,4 +187,11 @@ async def _run(cluster: ClusterAccess, access: CloudAccess, settings: Settings) 
             raise _CannotStart(
                 f"Kubernetes API at {cluster.server}: {error}; check KUBECONFIG"
             ) from error
-        await run_daemon(kubernetes, cloud, settings)
+        try:
+            await run_daemon(kubernetes, cloud, settings)
+        except Forbidden as error:
+            raise _CannotStart(
+                f"Kubernetes API at {cluster.server}: {error}; the daemon tells clusters apart by "
+                "that namespace's uid: grant it the verb get on namespaces, with resourceNames "
+                f"[{SYSTEM_NAMESPACE}]"
+            ) from error

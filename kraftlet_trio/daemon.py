@@ -19,13 +19,14 @@ from kraftlet_trio.http.server import serve
 from kraftlet_trio.kubelet_api.certificate import self_signed_context, server_context
 from kraftlet_trio.kubelet_api.server import answer
 from kraftlet_trio.kubernetes.client import KubernetesClient
+from kraftlet_trio.kubernetes.cluster import cluster_uid
 from kraftlet_trio.kubernetes.events import EventRecorder
 from kraftlet_trio.kubernetes.informer import run_informer
 from kraftlet_trio.kubernetes.objects import PersistentVolumeClaim, Service
 from kraftlet_trio.kubernetes.pod import Pod, PodUID
 from kraftlet_trio.kubernetes.resources import PERSISTENT_VOLUME_CLAIMS, PODS, SERVICES
 from kraftlet_trio.kubernetes.store import Store
-from kraftlet_trio.mapping.names import node_tag
+from kraftlet_trio.mapping.names import NodeIdentity
 from kraftlet_trio.node.run import run_node
 from kraftlet_trio.pods.context import PodContext
 from kraftlet_trio.pods.supervisor import PodActors
@@ -47,12 +48,17 @@ async def run_daemon(
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Be a node until cancelled; ``started`` fires once Pods are tended and the node is Ready."""
+    """Be a node until cancelled; ``started`` fires once Pods are tended and the node is Ready.
+
+    Raises:
+        Forbidden: the cluster's identity may not be read.
+    """
+    owner = NodeIdentity(await cluster_uid(kubernetes), settings.node.name)
     events = EventRecorder("kraftlet", settings.node.name)
     async with trio.open_nursery() as outer:
         outer.start_soon(events.post_forever, kubernetes)
         try:
-            await _tend_node(kubernetes, cloud, settings, events, task_status)
+            await _tend_node(kubernetes, cloud, settings, owner, events, task_status)
         finally:
             with trio.move_on_after(_POST_EVENTS_SECONDS, shield=True):
                 await events.drained()
@@ -63,21 +69,21 @@ async def _tend_node(
     kubernetes: KubernetesClient,
     cloud: CloudClient,
     settings: Settings,
+    owner: NodeIdentity,
     events: EventRecorder,
     task_status: trio.TaskStatus[None],
 ) -> None:
     pods, services = Store[Pod](), Store[Service]()
     claims, claims_changed = Store[PersistentVolumeClaim](), Doorbell()
     service_index = ServiceIndex(services)
-    feed = InstanceFeed(
-        cloud, tag=node_tag(settings.node.name), interval=settings.status_interval_seconds
-    )
+    feed = InstanceFeed(cloud, tags=owner.tags, interval=settings.status_interval_seconds)
     async with trio.open_nursery() as sources, trio.open_nursery() as work:
         groups = ServiceGroups(cloud, lambda uid: actors.wake(uid))
         actors = PodActors(
             work,
             PodContext(
                 settings=settings.pods,
+                owner=owner,
                 kubernetes=kubernetes,
                 cloud=cloud,
                 feed=feed,
@@ -121,6 +127,7 @@ async def _tend_node(
                 claims_changed,
                 events,
                 settings.claims,
+                owner,
             )
         if settings.kubelet_api is not None:
             await sources.start(_serve_kubelet_api, settings.kubelet_api, settings.node.name)

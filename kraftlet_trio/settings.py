@@ -142,7 +142,6 @@ def parse_settings(options: Mapping[str, str]) -> Settings:
     claims = None
     if value("enable_pvc_watcher", boolean, default=True):
         claims = ClaimSettings(
-            node_name=node_name,
             namespace=options.get("namespace") or "default",
             naming=naming,
         )

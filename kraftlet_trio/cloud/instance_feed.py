@@ -1,6 +1,6 @@
 """What the cloud has of one node: a copy of its instances that is never far behind.
 
-Two readers keep it. One lists everything that carries the node's tag, every few seconds, however
+Two readers keep it. One lists everything that carries the node's tags, every few seconds, however
 many Pods are quiet. The other reads those instances that somebody watches closely, all in one
 request, often at first and then less and less until they change again. Callers put in what they
 learn themselves. A read that began before an instance was put in or forgotten says nothing about
@@ -9,7 +9,7 @@ it, and a read that failed says nothing at all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
 
@@ -51,10 +51,10 @@ class _CloseWatch:
 
 @attrs.define
 class InstanceFeed:
-    """The instances that carry *tag*, listed about every *interval* seconds while ``run`` runs."""
+    """The instances with all *tags*, listed about every *interval* seconds while ``run`` runs."""
 
     _client: CloudClient
-    _tag: str = attrs.field(kw_only=True)
+    _tags: Sequence[str] = attrs.field(kw_only=True)
     _interval: float = attrs.field(kw_only=True)
     _instances: dict[str, Instance] = attrs.field(factory=dict, init=False)
     _of_pods: dict[str, dict[str, Instance]] = attrs.field(factory=dict, init=False)
@@ -133,12 +133,12 @@ class InstanceFeed:
                 await self._list_once()
             except CloudError as error:
                 if retry == FIRST_RETRY_SECONDS:
-                    log.warning("instances cannot be listed", tag=self._tag, error=str(error))
+                    log.warning("instances cannot be listed", tags=self._tags, error=str(error))
                 await trio.sleep(min(retry, self._interval))
                 retry *= 2
                 continue
             if retry > FIRST_RETRY_SECONDS:
-                log.info("instances can be listed again", tag=self._tag)
+                log.info("instances can be listed again", tags=self._tags)
                 retry = FIRST_RETRY_SECONDS
             if not listed:
                 listed = True
@@ -147,7 +147,7 @@ class InstanceFeed:
 
     async def _list_once(self) -> None:
         with self._reading() as began:
-            found = await self._client.list_instances(tags=[self._tag])
+            found = await self._client.list_instances(tags=self._tags)
             for instance in found:
                 if self._last_told(instance.uuid) < began:
                     self._store(instance, began)

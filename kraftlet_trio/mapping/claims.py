@@ -10,7 +10,13 @@ from typing import Any
 
 from kraftlet_trio.cloud.objects import Volume, VolumeRequest
 from kraftlet_trio.kubernetes.objects import PersistentVolume, PersistentVolumeClaim
-from kraftlet_trio.mapping.names import Naming, persistent_volume_name, pod_uid_of, volume_tags
+from kraftlet_trio.mapping.names import (
+    Naming,
+    NodeIdentity,
+    persistent_volume_name,
+    pod_uid_of,
+    volume_tags,
+)
 from kraftlet_trio.mapping.problems import ConfigurationProblem, shown
 from kraftlet_trio.mapping.quantities import QuantityError, volume_mib
 
@@ -40,7 +46,7 @@ def is_provisioned_here(claim: PersistentVolumeClaim) -> bool:
 
 
 def volume_request(
-    claim: PersistentVolumeClaim, *, node_name: str, naming: Naming, min_mb: int
+    claim: PersistentVolumeClaim, *, owner: NodeIdentity, naming: Naming, min_mb: int
 ) -> VolumeRequest:
     """The cloud volume for *claim*, at least *min_mb* MiB large.
 
@@ -79,7 +85,7 @@ def volume_request(
         name=naming.volume(metadata.namespace, metadata.name),
         size_mb=max(size_mb, min_mb),
         access_mode="rwo",
-        tags=volume_tags(node_name, metadata.namespace, metadata.name, metadata.uid),
+        tags=volume_tags(owner, metadata.namespace, metadata.name, metadata.uid),
     )
 
 

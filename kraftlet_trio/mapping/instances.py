@@ -14,7 +14,7 @@ from kraftlet_trio.cloud.objects import (
 from kraftlet_trio.kubernetes.pod import Container, Pod, VolumeMount
 from kraftlet_trio.mapping.annotations import PodOptions
 from kraftlet_trio.mapping.environment import MOST_CHARACTERS, Environment, expand
-from kraftlet_trio.mapping.names import Naming, instance_tags, is_dns_label
+from kraftlet_trio.mapping.names import Naming, NodeIdentity, instance_tags, is_dns_label
 from kraftlet_trio.mapping.problems import ConfigurationProblem, shown
 from kraftlet_trio.mapping.quantities import QuantityError, memory_mib, vcpus
 
@@ -25,7 +25,7 @@ def instance_request(
     pod: Pod,
     container: Container,
     *,
-    node_name: str,
+    owner: NodeIdentity,
     naming: Naming,
     options: PodOptions,
     environment: Environment,
@@ -47,7 +47,7 @@ def instance_request(
     """
     metadata = pod.metadata
     name = naming.instance(metadata.namespace, metadata.name, container.name)
-    tags = instance_tags(node_name, metadata.namespace, metadata.name, metadata.uid, container.name)
+    tags = instance_tags(owner, metadata.namespace, metadata.name, metadata.uid, container.name)
     joined = None if init else _joined(group)
     scale_to_zero = None if joined is None else _scale_to_zero(options)
     autostart = options.autostart and not init

@@ -120,9 +120,21 @@ def sanitize_tag(text: str) -> str:
     return _OUTSIDE_TAGS.sub("_", text)[:_TAG_CHARACTERS]
 
 
-def node_tag(node: str) -> str:
-    """On everything a node made."""
-    return sanitize_tag(f"kraftlet:node={node}")
+@attrs.frozen
+class NodeIdentity:
+    """Which node of which cluster: an account may serve several, whose nodes share a name."""
+
+    cluster: str
+    """Uid of the cluster's namespace ``kube-system``, which is as old as the cluster."""
+    node: str
+
+    @property
+    def tags(self) -> tuple[str, str]:
+        """On everything that the node made, and together on nothing else."""
+        return (
+            sanitize_tag(f"kraftlet:cluster={self.cluster}"),
+            sanitize_tag(f"kraftlet:node={self.node}"),
+        )
 
 
 def pod_uid_tag(uid: str) -> str:
@@ -130,9 +142,11 @@ def pod_uid_tag(uid: str) -> str:
     return sanitize_tag(f"{_UID}{uid}")
 
 
-def instance_tags(node: str, namespace: str, pod: str, uid: str, container: str) -> tuple[str, ...]:
+def instance_tags(
+    owner: NodeIdentity, namespace: str, pod: str, uid: str, container: str
+) -> tuple[str, ...]:
     return (
-        node_tag(node),
+        *owner.tags,
         sanitize_tag(f"k8s.io:namespace={namespace}"),
         sanitize_tag(f"k8s.io:pod={pod}"),
         sanitize_tag(f"{_CONTAINER}{container}"),
@@ -140,10 +154,10 @@ def instance_tags(node: str, namespace: str, pod: str, uid: str, container: str)
     )
 
 
-def volume_tags(node: str, namespace: str, claim: str, uid: str) -> tuple[str, ...]:
+def volume_tags(owner: NodeIdentity, namespace: str, claim: str, uid: str) -> tuple[str, ...]:
     """Tags of a claim's volume; *uid* is the claim's."""
     return (
-        node_tag(node),
+        *owner.tags,
         sanitize_tag(f"k8s.io:namespace={namespace}"),
         sanitize_tag(f"k8s.io:pvc={claim}"),
         sanitize_tag(f"{_UID}{uid}"),

@@ -11,7 +11,7 @@ from kraftlet_trio.kubernetes.events import EventRecorder
 from kraftlet_trio.kubernetes.objects import PersistentVolumeClaim
 from kraftlet_trio.kubernetes.pod import Pod
 from kraftlet_trio.kubernetes.store import Store
-from kraftlet_trio.mapping.names import Naming
+from kraftlet_trio.mapping.names import Naming, NodeIdentity
 from kraftlet_trio.services.groups import ServiceGroups
 from kraftlet_trio.services.index import ServiceIndex
 
@@ -35,6 +35,8 @@ class PodContext:
     """The two APIs, seen from a Pod's actor."""
 
     settings: PodSettings
+    owner: NodeIdentity
+    """Whose the cloud resources are."""
     kubernetes: KubernetesClient
     cloud: CloudClient
     feed: InstanceFeed

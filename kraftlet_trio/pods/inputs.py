@@ -39,7 +39,7 @@ class InstanceInputs:
         return instance_request(
             pod,
             container,
-            node_name=settings.node_name,
+            owner=self.context.owner,
             naming=settings.naming,
             options=wishes.options,
             environment=await self._environment(container),

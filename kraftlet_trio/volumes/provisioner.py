@@ -26,6 +26,7 @@ from kraftlet_trio.kubernetes.leases import run_while_leader
 from kraftlet_trio.kubernetes.objects import PersistentVolume, PersistentVolumeClaim
 from kraftlet_trio.kubernetes.resources import PERSISTENT_VOLUMES
 from kraftlet_trio.kubernetes.store import Store
+from kraftlet_trio.mapping.names import NodeIdentity
 from kraftlet_trio.mapping.problems import ConfigurationProblem
 from kraftlet_trio.volumes.plan import Step, next_steps
 from kraftlet_trio.volumes.settings import ClaimSettings
@@ -49,21 +50,24 @@ async def run_claim_provisioner(
     claims_changed: Doorbell,
     events: EventRecorder,
     settings: ClaimSettings,
+    owner: NodeIdentity,
 ) -> None:
-    """Contend for the lease, and provision while holding it. Runs until cancelled.
+    """Contend for the lease, and provision in the name of *owner* while holding it.
+
+    Runs until cancelled.
 
     *claims* holds those of all namespaces; *claims_changed* is rung when it changes.
     """
 
     async def lead() -> None:
-        steps = Steps(kubernetes, cloud, events, settings)
+        steps = Steps(kubernetes, cloud, events, settings, owner)
         await _Term(kubernetes, claims, claims_changed, steps).run()
 
     await run_while_leader(
         kubernetes,
         namespace=settings.namespace,
         name=LEASE_NAME,
-        identity=f"{settings.node_name}-{secrets.token_hex(4)}",
+        identity=f"{owner.node}-{secrets.token_hex(4)}",
         lead=lead,
     )
 

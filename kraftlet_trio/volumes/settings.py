@@ -9,8 +9,6 @@ from kraftlet_trio.mapping.names import Naming
 
 @attrs.frozen(kw_only=True)
 class ClaimSettings:
-    node_name: str
-    """Tags the volumes that this daemon makes."""
     namespace: str
     """Where the Lease lives by which the daemons of a cluster elect their provisioner."""
     naming: Naming = attrs.field(factory=Naming)

@@ -20,7 +20,7 @@ from kraftlet_trio.kubernetes.objects import (
 )
 from kraftlet_trio.kubernetes.resources import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES
 from kraftlet_trio.mapping.claims import FINALIZER, is_volume_of, persistent_volume, volume_request
-from kraftlet_trio.mapping.names import persistent_volume_name
+from kraftlet_trio.mapping.names import NodeIdentity, persistent_volume_name
 from kraftlet_trio.mapping.problems import ConfigurationProblem
 from kraftlet_trio.volumes.plan import Abandon, Forget, Provision, Release, Remove, Step
 from kraftlet_trio.volumes.settings import ClaimSettings
@@ -36,6 +36,7 @@ class Steps:
     _cloud: CloudClient
     _events: EventRecorder
     _settings: ClaimSettings
+    _owner: NodeIdentity
     _min_mb: int | None = attrs.field(default=None, init=False)
     """The account's smallest volume, once it was asked for."""
 
@@ -60,7 +61,7 @@ class Steps:
     async def _provision(self, claim: PersistentVolumeClaim) -> None:
         request = volume_request(
             claim,
-            node_name=self._settings.node_name,
+            owner=self._owner,
             naming=self._settings.naming,
             min_mb=await self._smallest_volume_mb(),
         )

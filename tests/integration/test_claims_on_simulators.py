@@ -21,6 +21,7 @@ from kraftlet_trio.kubernetes.events import EventRecorder
 from kraftlet_trio.kubernetes.informer import run_informer
 from kraftlet_trio.kubernetes.resources import PERSISTENT_VOLUME_CLAIMS
 from kraftlet_trio.kubernetes.store import Store
+from kraftlet_trio.mapping.names import NodeIdentity
 from kraftlet_trio.simulators.cloud.faults import AnswerStatus, CommitThenDrop
 from kraftlet_trio.simulators.cloud.simulator import CloudSimulator
 from kraftlet_trio.simulators.kubernetes.errors import ApiError
@@ -93,7 +94,8 @@ class World:
                     claims,
                     changed,
                     events,
-                    ClaimSettings(node_name=node, namespace="default"),
+                    ClaimSettings(namespace="default"),
+                    NodeIdentity("c", node),
                 )
 
     def client(self, handler, streams):

@@ -363,7 +363,7 @@ async def test_feed_follows_one_node_only(a_bed):
     async with a_bed() as bed, trio.open_nursery() as nursery:
         await bed.client.create_instance(an_instance("before"))
         await bed.client.create_instance(an_instance("foreign", tags=("kraftlet:node=m",)))
-        feed, changed = InstanceFeed(bed.client, tag=NODE, interval=0.5), []
+        feed, changed = InstanceFeed(bed.client, tags=[NODE], interval=0.5), []
         await nursery.start(feed.run, changed.append)
         assert [one.name for one in feed.of_pod("p").values()] == ["before"]
         job = await bed.client.create_instance(

@@ -42,8 +42,11 @@ def pod_is_ready(kubectl: Kubectl, name: str) -> bool:
 
 def instances_match_pods(kubectl: Kubectl, cloud: Cloud) -> bool:
     """One instance for each container of each Pod, tagged for it, and no other."""
+    system = kubectl.json("get", "namespace", "kube-system")
+    assert system is not None
     wanted = {
         f"{pod['metadata']['name']}-{container['name']}": {
+            "kraftlet:cluster": system["metadata"]["uid"],
             "kraftlet:node": NODE,
             "k8s.io:namespace": pod["metadata"]["namespace"],
             "k8s.io:pod": pod["metadata"]["name"],

@@ -7,7 +7,7 @@ from kraftlet_trio.cloud.objects import ServiceGroupRequest
 from kraftlet_trio.mapping.annotations import pod_options
 from kraftlet_trio.mapping.environment import Environment, resolve
 from kraftlet_trio.mapping.instances import instance_request
-from kraftlet_trio.mapping.names import Naming
+from kraftlet_trio.mapping.names import Naming, NodeIdentity
 from kraftlet_trio.mapping.problems import ConfigurationProblem
 from tests import strategies
 
@@ -20,7 +20,7 @@ def requested(pod, container, **given):
         pod,
         container,
         **{
-            "node_name": "kraftlet",
+            "owner": NodeIdentity("c", "kraftlet"),
             "naming": Naming(),
             "options": pod_options(pod),
             "environment": Environment({}),

@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 
 from kraftlet_trio.mapping.names import (
     Naming,
+    NodeIdentity,
     container_of,
     instance_tags,
-    node_tag,
     pod_uid_of,
     pod_uid_tag,
     sanitize_tag,
@@ -117,15 +117,15 @@ def test_sanitized_tags_are_legal_and_stay_as_they_are(text):
 @given(hostile_text(), hostile_text(), hostile_text(), hostile_text(), hostile_text())
 def test_tags_of_resources_are_legal(node, namespace, name, uid, container):
     tags = (
-        *instance_tags(node, namespace, name, uid, container),
-        *volume_tags(node, namespace, name, uid),
+        *instance_tags(NodeIdentity("c", node), namespace, name, uid, container),
+        *volume_tags(NodeIdentity("c", node), namespace, name, uid),
     )
     assert all(map(TAG.fullmatch, tags))
-    assert len(instance_tags(node, namespace, name, uid, container)) <= 16
+    assert len(instance_tags(NodeIdentity("c", node), namespace, name, uid, container)) <= 16
 
 
 @given(dns_subdomains(), namespaces(), dns_subdomains(), st.uuids().map(str), dns_labels())
 def test_an_instance_is_found_by_its_tags(node, namespace, pod, uid, container):
-    tags = instance_tags(node, namespace, pod, uid, container)
+    tags = instance_tags(NodeIdentity("c", node), namespace, pod, uid, container)
     assert (pod_uid_of(tags), container_of(tags)) == (uid, container)
-    assert {node_tag(node), pod_uid_tag(uid)} < set(tags)
+    assert {*NodeIdentity("c", node).tags, pod_uid_tag(uid)} < set(tags)

@@ -57,7 +57,7 @@ async def feeding(nursery):
     """Starts feeds of a cloud; each comes with the list of its Pods' changes."""
 
     async def start(cloud, interval=5.0):
-        feed, changes = InstanceFeed(cloud, tag=NODE, interval=interval), []
+        feed, changes = InstanceFeed(cloud, tags=[NODE], interval=interval), []
         await nursery.start(feed.run, changes.append)
         return feed, changes
 
@@ -74,7 +74,7 @@ async def test_started_means_the_first_list_is_in(feeding, autojump_clock):
 async def test_start_waits_for_the_platform(autojump_clock, nursery):
     cloud = ModelCloud(an_instance("a"))
     cloud.failing = True
-    feed = InstanceFeed(cloud, tag=NODE, interval=5.0)
+    feed = InstanceFeed(cloud, tags=[NODE], interval=5.0)
     with trio.move_on_after(60) as patience:
         await nursery.start(feed.run, [].append)
     assert patience.cancelled_caught
@@ -209,7 +209,7 @@ HISTORIES = st.lists(st.tuples(ACTIONS, UUIDS, STATES, PAUSES), min_size=1, max_
 
 async def live_through(history, latency):
     cloud = ModelCloud(an_instance("a"))
-    feed = InstanceFeed(cloud, tag=NODE, interval=1.0)
+    feed = InstanceFeed(cloud, tags=[NODE], interval=1.0)
     known = {}
 
     def ring(pod_uid):

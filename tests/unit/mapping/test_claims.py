@@ -23,7 +23,7 @@ from kraftlet_trio.mapping.claims import (
     persistent_volume,
     volume_request,
 )
-from kraftlet_trio.mapping.names import Naming
+from kraftlet_trio.mapping.names import Naming, NodeIdentity
 from kraftlet_trio.mapping.problems import ConfigurationProblem
 from kraftlet_trio.mapping.quantities import MIB, quantity
 
@@ -41,13 +41,14 @@ def a_claim(size="10Mi", *, annotations=None, **spec):
 
 
 def requested(claim, min_mb=8):
-    return volume_request(claim, node_name="n", naming=Naming(), min_mb=min_mb)
+    return volume_request(claim, owner=NodeIdentity("c", "n"), naming=Naming(), min_mb=min_mb)
 
 
 def test_claim_becomes_a_volume_of_its_name_with_its_tags():
     request = requested(a_claim())
     assert (request.name, request.size_mb, request.access_mode) == ("data", 10, "rwo")
     assert request.tags == (
+        "kraftlet:cluster=c",
         "kraftlet:node=n",
         "k8s.io:namespace=default",
         "k8s.io:pvc=data",

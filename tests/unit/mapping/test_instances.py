@@ -14,12 +14,13 @@ from kraftlet_trio.kubernetes.pod_volumes import PersistentVolumeClaimVolumeSour
 from kraftlet_trio.mapping.annotations import PodOptions
 from kraftlet_trio.mapping.environment import Environment
 from kraftlet_trio.mapping.instances import instance_request
-from kraftlet_trio.mapping.names import Naming
+from kraftlet_trio.mapping.names import Naming, NodeIdentity
 from kraftlet_trio.mapping.problems import ConfigurationProblem
 
 APP = Container(name="app", image="nginx:1.27")
 
 TAGS = (
+    "kraftlet:cluster=c",
     "kraftlet:node=kraftlet",
     "k8s.io:namespace=default",
     "k8s.io:pod=web-0",
@@ -47,7 +48,7 @@ def a_claim(name: str = "data", claim: str = "claim", *, read_only: bool = False
 
 def requested(container: Container = APP, pod: Pod | None = None, **given) -> InstanceRequest:
     defaults = {
-        "node_name": "kraftlet",
+        "owner": NodeIdentity("c", "kraftlet"),
         "naming": Naming(),
         "options": PodOptions(),
         "environment": Environment({}),

@@ -2,6 +2,7 @@ import pytest
 
 from kraftlet_trio.mapping.names import (
     Naming,
+    NodeIdentity,
     container_of,
     instance_tags,
     persistent_volume_name,
@@ -79,8 +80,9 @@ def test_persistent_volumes_are_named_by_the_claims_uid():
 
 
 def test_instance_tags():
-    tags = instance_tags("kraftlet", "default", "web-0", "u-1", "app")
+    tags = instance_tags(NodeIdentity("c-1", "kraftlet"), "default", "web-0", "u-1", "app")
     assert tags == (
+        "kraftlet:cluster=c-1",
         "kraftlet:node=kraftlet",
         "k8s.io:namespace=default",
         "k8s.io:pod=web-0",
@@ -90,7 +92,8 @@ def test_instance_tags():
 
 
 def test_volume_tags():
-    assert volume_tags("kraftlet", "default", "data", "u-2") == (
+    assert volume_tags(NodeIdentity("c-1", "kraftlet"), "default", "data", "u-2") == (
+        "kraftlet:cluster=c-1",
         "kraftlet:node=kraftlet",
         "k8s.io:namespace=default",
         "k8s.io:pvc=data",
