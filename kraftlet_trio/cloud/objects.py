@@ -225,7 +225,7 @@ class ImageRequest:
 
     url: str
     pull_policy: str | None = None
-    credentials: str | None = None
+    credentials: str | None = attrs.field(default=None, repr=False)
 
 
 @attrs.frozen(kw_only=True)
@@ -278,9 +278,10 @@ class PluginRequest:
 
 @attrs.frozen(kw_only=True)
 class InstanceVolumeRequest:
-    """An existing volume to attach and mount."""
+    """An existing volume, by name or by uuid, to attach and mount."""
 
-    name: str
+    name: str | None = None
+    uuid: str | None = None
     at: str
     readonly: bool = False
 

@@ -1,0 +1,1 @@
+"""Images' configurations, read from their registries."""
