@@ -206,7 +206,7 @@ class CloudClient:
         return await self._create(_SERVICE_GROUPS, request.name or "", request)
 
     async def get_service_group(self, name: str) -> ServiceGroup | None:
-        return await self._get_by_name(_SERVICE_GROUPS, name)
+        return await self._get(_SERVICE_GROUPS, "name", name)
 
     async def list_service_groups(self) -> list[ServiceGroup]:
         """All of the account: groups carry no tags."""
@@ -248,7 +248,10 @@ class CloudClient:
         return await self._create(_VOLUMES, request.name, request)
 
     async def get_volume(self, name: str) -> Volume | None:
-        return await self._get_by_name(_VOLUMES, name)
+        return await self._get(_VOLUMES, "name", name)
+
+    async def read_volume(self, uuid: str) -> Volume | None:
+        return await self._get(_VOLUMES, "uuid", uuid)
 
     async def list_volumes(self, *, tags: Sequence[str]) -> list[Volume]:
         """All volumes that carry every one of *tags*, with details."""
@@ -299,13 +302,14 @@ class CloudClient:
         told = {field: value for field, value in items[0].items() if value is not None}
         return structure({**_as_read(body), **told}, kind.cls)
 
-    async def _get_by_name(self, kind: _Kind[T], name: str) -> T | None:
+    async def _get(self, kind: _Kind[T], key: str, value: str) -> T | None:
+        """The one whose *key* (``name`` or ``uuid``) is *value*."""
         envelope = await self._session.answer(
             Call(
-                about=f"read {kind.noun} {name}",
+                about=f"read {kind.noun} {value}",
                 method="GET",
                 path=kind.path,
-                query=_query([("details", "true"), ("name", name)]),
+                query=_query([("details", "true"), (key, value)]),
             )
         )
         items = _existing(envelope, kind.key)

@@ -41,7 +41,7 @@ class ObjectMeta:
 
 @attrs.frozen(kw_only=True)
 class Condition:
-    """A condition of a Pod or a Node."""
+    """A condition of a Pod, a Node or a claim."""
 
     type: str
     status: str = ""
@@ -96,6 +96,7 @@ class PersistentVolumeClaimSpec:
 class PersistentVolumeClaimStatus:
     phase: str = ""
     capacity: Mapping[str, str] = attrs.field(factory=dict)
+    conditions: tuple[Condition, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -120,6 +121,7 @@ class ObjectReference:
 class CSIPersistentVolumeSource:
     driver: str = ""
     volume_handle: str = ""
+    read_only: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -130,6 +132,7 @@ class PersistentVolumeSpec:
     claim_ref: ObjectReference | None = None
     csi: CSIPersistentVolumeSource | None = None
     persistent_volume_reclaim_policy: str = ""
+    volume_mode: str = ""
 
 
 @attrs.frozen(kw_only=True)

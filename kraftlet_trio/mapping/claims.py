@@ -34,6 +34,8 @@ _PROVISIONER_ANNOTATIONS = (
 )
 """The control plane writes them on claims whose StorageClass names an external provisioner."""
 
+READ_ONLY_MANY = "ReadOnlyMany"
+
 _ACCESS_MODES = ("ReadWriteOnce", "ReadWriteOncePod")
 
 
@@ -116,30 +118,6 @@ def persistent_volume(claim: PersistentVolumeClaim, volume: Volume) -> dict[str,
             "csi": {"driver": DRIVER, "volumeHandle": volume.uuid, "fsType": "ext4"},
         },
     }
-
-
-def bound_volume(claim: PersistentVolumeClaim | None, name: str, naming: Naming) -> str:
-    """Name of the cloud volume behind the claim *name* that a Pod refers to.
-
-    Raises:
-        ConfigurationProblem: there is no such claim, or none that is bound to a cloud volume.
-    """
-    if claim is None:
-        raise ConfigurationProblem(
-            "FailedMount", f'persistentvolumeclaim "{name}" not found; create it'
-        )
-    if claim.status.phase != "Bound":
-        raise ConfigurationProblem(
-            "FailedMount",
-            f'persistentvolumeclaim "{name}" is not bound; see its events for the reason',
-        )
-    if claim.spec.volume_name != persistent_volume_name(claim.metadata.uid):
-        raise ConfigurationProblem(
-            "FailedMount",
-            f'persistentvolumeclaim "{name}" is bound to a volume outside of Unikraft Cloud; '
-            f"use a claim of class {STORAGE_CLASS}",
-        )
-    return naming.volume(claim.metadata.namespace, name)
 
 
 def is_volume_of(claim: PersistentVolumeClaim, volume: Volume) -> bool:

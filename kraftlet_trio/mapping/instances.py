@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from kraftlet_trio.cloud.objects import (
     ImageRequest,
     InstanceRequest,
-    InstanceVolumeRequest,
     ScaleToZero,
     ServiceGroupRequest,
 )
-from kraftlet_trio.kubernetes.pod import Container, Pod, VolumeMount
+from kraftlet_trio.kubernetes.pod import Container, Pod
 from kraftlet_trio.mapping.annotations import PodOptions
+from kraftlet_trio.mapping.bound_claims import ClaimVolume
 from kraftlet_trio.mapping.environment import MOST_CHARACTERS, Environment, expand
 from kraftlet_trio.mapping.names import Naming, NodeIdentity, instance_tags, is_dns_label
-from kraftlet_trio.mapping.problems import ConfigurationProblem, shown
+from kraftlet_trio.mapping.problems import ConfigurationProblem
 from kraftlet_trio.mapping.quantities import QuantityError, memory_mib, vcpus
+from kraftlet_trio.mapping.volumes import PodVolume, mounts
 
 _PULL_POLICIES = {"Always": "always", "IfNotPresent": "if_not_present", "Never": "never"}
 
@@ -31,12 +32,14 @@ def instance_request(
     environment: Environment,
     group: str | ServiceGroupRequest | None,
     init: bool,
-    claim_volumes: Mapping[str, str],
+    claim_volumes: Mapping[str, ClaimVolume],
+    pod_volumes: Sequence[PodVolume] = (),
 ) -> InstanceRequest:
     """The instance that *container* of *pod* is to become.
 
     *group* is the name of an existing service group to join, or one to create with the instance;
-    *claim_volumes* names the cloud volume of each claim that has one.
+    *claim_volumes* are the cloud volumes of its claims, by the claim's name, *pod_volumes* those
+    of the Pod's own.
 
     The platform never restarts it: the restarts that Kubernetes shows are the daemon's own. An init
     instance is made stopped, and is neither published nor put to sleep.
@@ -79,7 +82,8 @@ def instance_request(
         hostname=_hostname(pod, container),
         service_group=joined,
         scale_to_zero=scale_to_zero,
-        volumes=_volumes(pod, container, claim_volumes) or None,
+        volumes=mounts(pod, container, claim_volumes=claim_volumes, pod_volumes=pod_volumes)
+        or None,
         tags=tags,
     )
 
@@ -138,68 +142,3 @@ def _hostname(pod: Pod, container: Container) -> str | None:
         return Naming().instance(metadata.namespace, metadata.name, container.name)
     hostname = pod.spec.hostname or metadata.name
     return hostname if is_dns_label(hostname) else None
-
-
-def _volumes(
-    pod: Pod, container: Container, claim_volumes: Mapping[str, str]
-) -> tuple[InstanceVolumeRequest, ...]:
-    requests: dict[str, InstanceVolumeRequest] = {}
-    for mount in container.volume_mounts:
-        request = _volume(pod, mount, claim_volumes)
-        if request is None:
-            continue
-        if request.name in requests:
-            raise _mount_problem(
-                mount, "an instance mounts a volume once; remove all but one of its mounts"
-            )
-        requests[request.name] = request
-    return tuple(requests.values())
-
-
-def _volume(
-    pod: Pod, mount: VolumeMount, claim_volumes: Mapping[str, str]
-) -> InstanceVolumeRequest | None:
-    volume = next((volume for volume in pod.spec.volumes if volume.name == mount.name), None)
-    if volume is None:
-        raise _mount_problem(mount, "the Pod has no volume of that name; add it, or correct it")
-    if volume.source == "projected" and volume.name.startswith("kube-api-access-"):
-        # The API server puts it into nearly every Pod, and few containers of this kind need it.
-        return None
-    claim = volume.persistent_volume_claim
-    if claim is None:
-        raise _mount_problem(
-            mount,
-            f"a volume of kind {shown(volume.source)} cannot be mounted here; "
-            "use a persistentVolumeClaim",
-        )
-    if mount.sub_path or mount.sub_path_expr:
-        raise _mount_problem(
-            mount,
-            f"subPath {shown(mount.sub_path or mount.sub_path_expr)} cannot be mounted alone; "
-            "mount the whole volume",
-        )
-    cloud_volume = claim_volumes.get(claim.claim_name)
-    if cloud_volume is None:
-        raise _mount_problem(
-            mount,
-            f"claim {shown(claim.claim_name)} has no cloud volume (yet); create it, and see that "
-            "its storage class is one that this node provides",
-        )
-    return InstanceVolumeRequest(
-        name=cloud_volume, at=_mount_path(mount), readonly=mount.read_only or claim.read_only
-    )
-
-
-def _mount_path(mount: VolumeMount) -> str:
-    path = mount.mount_path
-    parts = [part for part in path.split("/") if part not in ("", ".")]
-    if not path.startswith("/") or not parts or ".." in parts or ":" in path:
-        raise _mount_problem(
-            mount,
-            f'path {shown(path)} cannot be mounted at; write an absolute one, without ".." or ":"',
-        )
-    return "/" + "/".join(parts)
-
-
-def _mount_problem(mount: VolumeMount, why: str) -> ConfigurationProblem:
-    return ConfigurationProblem("FailedMount", f"volume mount {shown(mount.name)}: {why}")

@@ -82,6 +82,12 @@ class Naming:
         """Name of the volume that is provisioned for a claim."""
         return self._name("volume", (namespace, claim), readable=claim, ambiguous=False)
 
+    def pod_volume(self, pod: str, uid: str, volume: str) -> str:
+        """Name of a volume that belongs to one Pod alone; *uid* is the Pod's."""
+        # Always hashed, for claims have the readable names of volumes.
+        readable = f"{pod}-{volume}"
+        return self._name("pod-volume", (uid, volume), readable=readable, ambiguous=True)
+
     def _name(
         self,
         kind: str,
@@ -138,7 +144,7 @@ class NodeIdentity:
 
 
 def pod_uid_tag(uid: str) -> str:
-    """On the instances of one Pod; unlike its name, never another Pod's."""
+    """On the instances and volumes of one Pod; unlike its name, never another Pod's."""
     return sanitize_tag(f"{_UID}{uid}")
 
 
@@ -164,8 +170,26 @@ def volume_tags(owner: NodeIdentity, namespace: str, claim: str, uid: str) -> tu
     )
 
 
+def pod_volume_tags(
+    owner: NodeIdentity, namespace: str, pod: str, uid: str, volume: str
+) -> tuple[str, ...]:
+    """Tags of a volume that belongs to one Pod alone."""
+    return (
+        *owner.tags,
+        sanitize_tag(f"k8s.io:namespace={namespace}"),
+        sanitize_tag(f"k8s.io:pod={pod}"),
+        sanitize_tag(f"{_VOLUME}{volume}"),
+        pod_uid_tag(uid),
+    )
+
+
+def pod_volume_of(tags: Iterable[str]) -> str | None:
+    """Name in its Pod of a volume with these *tags*; None for one that is no Pod's own."""
+    return _value_of(_VOLUME, tags)
+
+
 def pod_uid_of(tags: Iterable[str]) -> str | None:
-    """The Pod that an instance with these *tags* belongs to."""
+    """The Pod that an instance or volume with these *tags* belongs to."""
     return _value_of(_UID, tags)
 
 
@@ -176,6 +200,7 @@ def container_of(tags: Iterable[str]) -> str | None:
 
 _UID = "k8s.io:uid="
 _CONTAINER = "k8s.io:container="
+_VOLUME = "k8s.io:volume="
 
 
 def _value_of(prefix: str, tags: Iterable[str]) -> str | None:

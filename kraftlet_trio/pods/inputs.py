@@ -14,6 +14,7 @@ from kraftlet_trio.kubernetes.resources import CONFIG_MAPS, SECRETS
 from kraftlet_trio.mapping.environment import Environment, references, resolve
 from kraftlet_trio.mapping.instances import instance_request
 from kraftlet_trio.mapping.problems import ConfigurationWarning
+from kraftlet_trio.pods.claim_volumes import claim_volumes
 from kraftlet_trio.pods.context import PodContext
 from kraftlet_trio.pods.observation import PodObserver
 
@@ -45,7 +46,9 @@ class InstanceInputs:
             environment=await self._environment(container),
             group=group.name if group else wishes.own_groups.get(container.name),
             init=container in pod.spec.init_containers,
-            claim_volumes=self.observer.claim_volumes(container),
+            claim_volumes=await claim_volumes(
+                self.context.kubernetes, self.context.claims, pod, container
+            ),
         )
 
     async def _environment(self, container: Container) -> Environment:

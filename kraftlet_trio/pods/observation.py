@@ -7,12 +7,12 @@ from collections.abc import Mapping, Set
 import attrs
 
 from kraftlet_trio.cloud.objects import Instance, ServiceGroupRequest
-from kraftlet_trio.kubernetes.pod import Container, Pod, PodUID
+from kraftlet_trio.kubernetes.pod import Pod, PodUID
 from kraftlet_trio.mapping.annotations import SERVICE_GROUPS, PodOptions, pod_options
-from kraftlet_trio.mapping.claims import bound_volume
 from kraftlet_trio.mapping.names import container_of
-from kraftlet_trio.mapping.problems import ConfigurationProblem, ConfigurationWarning
+from kraftlet_trio.mapping.problems import ConfigurationWarning
 from kraftlet_trio.mapping.services import ContainerGroup, container_groups, default_group
+from kraftlet_trio.pods.claim_volumes import claim_troubles
 from kraftlet_trio.pods.context import PodContext
 from kraftlet_trio.pods.plan import Observed
 
@@ -68,7 +68,7 @@ class PodObserver:
         }
         contents = {} if ending else {one.name: one for one in self.wishes.groups.values()}
         self._hold_groups(recorded, joined, contents)
-        claim_troubles = {} if ending else self._claim_troubles(self.pod)
+        troubles = {} if ending else claim_troubles(self.pod, self.context.claims)
         groups = self.context.groups
         wanted = {} if ending else {name: one.name for name, one in self.wishes.groups.items()}
         return Observed(
@@ -82,37 +82,11 @@ class PodObserver:
             group_troubles={
                 name: trouble for name in wanted.values() if (trouble := groups.trouble(name))
             },
-            claim_troubles=claim_troubles,
+            claim_troubles=troubles,
             groups_released=all(groups.is_settled(self.uid, name) for name in recorded),
             instances=instances,
             surplus=surplus,
         )
-
-    def claim_volumes(self, container: Container) -> dict[str, str]:
-        """Cloud volume of each claim that *container* mounts, by claim name.
-
-        Raises:
-            ConfigurationProblem: one of the claims is not bound to a cloud volume.
-        """
-        pod = self.present
-        mounted = {mount.name for mount in container.volume_mounts}
-        names = [
-            volume.persistent_volume_claim.claim_name
-            for volume in pod.spec.volumes
-            if volume.persistent_volume_claim is not None and volume.name in mounted
-        ]
-        claims, naming = self.context.claims, self.context.settings.naming
-        namespace = pod.metadata.namespace
-        return {name: bound_volume(claims.by_name(namespace, name), name, naming) for name in names}
-
-    def _claim_troubles(self, pod: Pod) -> dict[str, str]:
-        troubles = {}
-        for container in (*pod.spec.init_containers, *pod.spec.containers):
-            try:
-                self.claim_volumes(container)
-            except ConfigurationProblem as problem:
-                troubles[container.name] = problem.message
-        return troubles
 
     def _is_owned(self, pod: Pod) -> bool:
         finalizer = self.context.settings.finalizer

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from kraftlet_trio.cloud.objects import ServiceGroupRequest
 from kraftlet_trio.mapping.annotations import pod_options
+from kraftlet_trio.mapping.bound_claims import ClaimVolume
 from kraftlet_trio.mapping.environment import Environment, resolve
 from kraftlet_trio.mapping.instances import instance_request
 from kraftlet_trio.mapping.names import Naming, NodeIdentity
@@ -26,7 +27,7 @@ def requested(pod, container, **given):
             "environment": Environment({}),
             "group": None,
             "init": False,
-            "claim_volumes": {"claim": "volume"},
+            "claim_volumes": {"claim": ClaimVolume("volume")},
             **given,
         },
     )

@@ -12,6 +12,7 @@ from kraftlet_trio.kubernetes.objects import ObjectMeta
 from kraftlet_trio.kubernetes.pod import Container, Pod, PodSpec, ResourceRequirements, VolumeMount
 from kraftlet_trio.kubernetes.pod_volumes import PersistentVolumeClaimVolumeSource, Volume
 from kraftlet_trio.mapping.annotations import PodOptions
+from kraftlet_trio.mapping.bound_claims import ClaimVolume
 from kraftlet_trio.mapping.environment import Environment
 from kraftlet_trio.mapping.instances import instance_request
 from kraftlet_trio.mapping.names import Naming, NodeIdentity
@@ -54,7 +55,7 @@ def requested(container: Container = APP, pod: Pod | None = None, **given) -> In
         "environment": Environment({}),
         "group": None,
         "init": False,
-        "claim_volumes": {"claim": "cloud-volume"},
+        "claim_volumes": {"claim": ClaimVolume("v-1")},
     }
     return instance_request(pod or a_pod(container), container, **{**defaults, **given})
 
@@ -99,7 +100,7 @@ def test_a_container_with_everything():
         hostname="host",
         service_group=ServiceGroupRequest(name="my-svc"),
         scale_to_zero=ScaleToZero(policy="on", stateful=False, cooldown_time_ms=1000),
-        volumes=(InstanceVolumeRequest(name="cloud-volume", at="/data"),),
+        volumes=(InstanceVolumeRequest(uuid="v-1", at="/data"),),
         tags=TAGS,
     )
 
@@ -180,85 +181,6 @@ def test_a_pull_policy_is_sent_only_where_it_is_not_the_usual_one(image, policy,
 @pytest.mark.parametrize("naming", [Naming(), Naming(hashed=True)])
 def test_hostname(pod, hostname, naming):
     assert requested(APP, pod, naming=naming).hostname == hostname
-
-
-@pytest.mark.parametrize(
-    ("claim_read_only", "mount_read_only", "readonly"),
-    [(False, False, False), (True, False, True), (False, True, True)],
-)
-def test_a_mount_is_read_only_when_it_or_its_claim_is(claim_read_only, mount_read_only, readonly):
-    mount = VolumeMount(name="data", mount_path="/data", read_only=mount_read_only)
-    container = attrs.evolve(APP, volume_mounts=(mount,))
-    pod = a_pod(container, volumes=(a_claim(read_only=claim_read_only),))
-    assert requested(container, pod).volumes == (
-        InstanceVolumeRequest(name="cloud-volume", at="/data", readonly=readonly),
-    )
-
-
-def test_a_mount_path_is_made_canonical():
-    container = attrs.evolve(
-        APP, volume_mounts=(VolumeMount(name="data", mount_path="//var/./lib//x/"),)
-    )
-    pod = a_pod(container, volumes=(a_claim(),))
-    assert requested(container, pod).volumes[0].at == "/var/lib/x"
-
-
-def test_the_service_accounts_token_is_left_out_silently():
-    mount = VolumeMount(name="kube-api-access-x7k2p", mount_path="/var/run/secrets")
-    container = attrs.evolve(APP, volume_mounts=(mount,))
-    volume = Volume(name="kube-api-access-x7k2p", source="projected")
-    assert requested(container, a_pod(container, volumes=(volume,))).volumes is None
-
-
-@pytest.mark.parametrize(
-    ("volumes", "mounts", "why"),
-    [
-        ([], [VolumeMount(name="data", mount_path="/d")], 'mount "data": the Pod has no volume'),
-        (
-            [Volume(name="data", source="emptyDir")],
-            [VolumeMount(name="data", mount_path="/d")],
-            'kind "emptyDir" cannot be mounted',
-        ),
-        (
-            [Volume(name="token", source="projected")],
-            [VolumeMount(name="token", mount_path="/d")],
-            'kind "projected" cannot be mounted',
-        ),
-        (
-            [a_claim()],
-            [VolumeMount(name="data", mount_path="/d", sub_path="x")],
-            'subPath "x" cannot',
-        ),
-        (
-            [a_claim()],
-            [VolumeMount(name="data", mount_path="/d", sub_path_expr="$(X)")],
-            'subPath "$(X)" cannot',
-        ),
-        (
-            [a_claim(claim="unbound")],
-            [VolumeMount(name="data", mount_path="/d")],
-            'claim "unbound" has no cloud volume',
-        ),
-        ([a_claim()], [VolumeMount(name="data", mount_path="d")], 'path "d" cannot'),
-        ([a_claim()], [VolumeMount(name="data", mount_path="/")], 'path "/" cannot'),
-        ([a_claim()], [VolumeMount(name="data", mount_path="/d/../e")], 'path "/d/../e" cannot'),
-        ([a_claim()], [VolumeMount(name="data", mount_path="/d:rw")], 'path "/d:rw" cannot'),
-        (
-            [a_claim(), a_claim("again")],
-            [
-                VolumeMount(name="data", mount_path="/d"),
-                VolumeMount(name="again", mount_path="/e"),
-            ],
-            'mount "again": an instance mounts a volume once',
-        ),
-    ],
-)
-def test_a_mount_that_cannot_be_is_a_problem(volumes, mounts, why):
-    container = attrs.evolve(APP, volume_mounts=tuple(mounts))
-    with pytest.raises(ConfigurationProblem) as caught:
-        requested(container, a_pod(container, volumes=tuple(volumes)))
-    assert caught.value.reason == "FailedMount"
-    assert why in caught.value.message
 
 
 @pytest.mark.parametrize(
