@@ -39,6 +39,8 @@ class Request:
     headers: Mapping[str, str] = attrs.field(factory=dict)
     """Names in lower case; a repeated header's values are joined by a comma."""
     body: bytes = b""
+    peer_certificate: bytes | None = attrs.field(default=None, repr=False)
+    """The client's certificate (DER) where TLS asked for one and has verified it."""
 
     @property
     def query(self) -> list[tuple[str, str]]:
@@ -56,6 +58,7 @@ class Request:
         target: bytes,
         headers: Iterable[tuple[bytes, bytes]],
         body: bytes,
+        peer_certificate: bytes | None = None,
     ) -> Request:
         """A request from its undecoded parts; *target* is a path with query, or a whole URL."""
         if not target.startswith(b"/"):
@@ -72,6 +75,7 @@ class Request:
             query_string=query.decode("latin-1"),
             headers=joined,
             body=body,
+            peer_certificate=peer_certificate,
         )
 
 

@@ -8,7 +8,7 @@ writing costs one task for a while and nothing more. Cancelling :func:`serve` cl
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from email.utils import format_datetime
 from http import HTTPStatus
@@ -48,7 +48,7 @@ async def serve(
     *,
     host: str,
     port: int,
-    tls: ssl.SSLContext | None = None,
+    tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None = None,
     max_body_bytes: int = MAX_BODY_BYTES,
     max_connections: int = MAX_CONNECTIONS,
     task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
@@ -56,7 +56,8 @@ async def serve(
     """Serve until cancelled; ``started`` tells the port once the socket listens.
 
     With port 0 the system chooses, and of a host with several addresses only the first is bound.
-    Connections beyond *max_connections* are answered 503 and closed.
+    Connections beyond *max_connections* are answered 503 and closed. Where *tls* is a function, it
+    gives the context of each new connection, and must not raise.
 
     Raises:
         OSError: the address cannot be bound.
@@ -66,6 +67,9 @@ async def serve(
     async def connected(stream: trio.abc.Stream) -> None:
         nonlocal connections
         connections += 1
+        if tls is not None:
+            context = tls if isinstance(tls, ssl.SSLContext) else tls()
+            stream = trio.SSLStream(stream, context, server_side=True, https_compatible=True)
         try:
             admitted = handler if connections <= max_connections else _refuse_overload
             await serve_connection(admitted, stream, max_body_bytes=max_body_bytes)
@@ -79,11 +83,7 @@ async def serve(
         listeners = listeners[:1]
     bound_port: int = listeners[0].socket.getsockname()[1]
     async with trio.open_nursery() as nursery:
-        if tls is None:
-            await nursery.start(trio.serve_listeners, connected, listeners)
-        else:
-            secure = [trio.SSLListener(each, tls, https_compatible=True) for each in listeners]
-            await nursery.start(trio.serve_listeners, connected, secure)
+        await nursery.start(trio.serve_listeners, connected, listeners)
         task_status.started(bound_port)
 
 
@@ -173,7 +173,9 @@ class _Connection:
         except _Refused as refusal:
             await self._refuse(refusal.status)
             raise
-        return Request.from_wire(head.method, head.target, head.headers, body)
+        return Request.from_wire(
+            head.method, head.target, head.headers, body, self._peer_certificate()
+        )
 
     async def respond(self, request: Request, response: Response) -> None:
         """Send *response* to *request*, streaming it if need be.
@@ -197,6 +199,12 @@ class _Connection:
             await self._send(head, h11.EndOfMessage())
         else:
             await self._send(head, h11.Data(data=response.body), h11.EndOfMessage())
+
+    def _peer_certificate(self) -> bytes | None:
+        if not isinstance(self._stream, trio.SSLStream):
+            return None
+        certificate: bytes | None = self._stream.getpeercert(binary_form=True)
+        return certificate
 
     def start_next_cycle(self) -> bool:
         """Make ready for another request; False if the connection must be closed instead."""
