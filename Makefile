@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: demo test lint e2e bench lock controlplane clean
+.PHONY: demo test lint e2e bench lock controlplane virtual-kubelet-suite clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/kraftlet-trio demo $(ARGS)
@@ -24,7 +24,11 @@ lint: $(VENV)/.dev
 controlplane:
 	tests/e2e/controlplane/build
 
-e2e: $(VENV)/.dev controlplane
+# virtual-kubelet's own end-to-end tests: likewise.
+virtual-kubelet-suite:
+	tests/e2e/virtual_kubelet/build
+
+e2e: $(VENV)/.dev controlplane virtual-kubelet-suite
 	$(BIN)/pytest tests/e2e $(ARGS)
 
 # How many Pods: make bench ARGS=1000
