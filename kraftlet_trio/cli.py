@@ -52,6 +52,7 @@ _OPTIONS = {
     "node_taint_value": "[ukc]",
     "node_taint_effect": "[NoSchedule]",
     "enable_platform_health_condition": "Publish UnikraftPlatformHealthy.  [true]",
+    "enable_host_path_volumes": "Let Pods mount the platform's directories.  [false]",
     "enable_pvc_watcher": "Provision claims of class ukc-volume.  [true]",
     "namespace": "Namespace of the lease by which daemons elect the provisioner.  [default]",
     "pod_finalizer": "Finalizer of Pods; empty for none.  [cloud.unikraft.v1/resources]",

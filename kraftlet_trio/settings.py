@@ -138,6 +138,7 @@ def parse_settings(options: Mapping[str, str]) -> Settings:
         host_ip=address,
         naming=naming,
         finalizer=options.get("pod_finalizer", FINALIZER),
+        host_path_volumes=value("enable_host_path_volumes", boolean, default=False),
     )
     claims = None
     if value("enable_pvc_watcher", boolean, default=True):

@@ -32,6 +32,8 @@ class PodSettings:
 
 @attrs.frozen(kw_only=True)
 class PodContext:
+    host_path_volumes: bool = False
+    """Whether a Pod may mount directories of the platform's machine."""
     """The two APIs, seen from a Pod's actor."""
 
     settings: PodSettings
