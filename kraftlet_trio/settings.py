@@ -18,7 +18,7 @@ from kraftlet_trio.cloud.access import endpoint
 from kraftlet_trio.kubernetes.objects import Taint
 from kraftlet_trio.mapping.names import Naming
 from kraftlet_trio.node.settings import NodeSettings
-from kraftlet_trio.pods.context import FINALIZER, PodSettings
+from kraftlet_trio.pods.context import FINALIZER, DaemonSetPods, PodSettings
 from kraftlet_trio.volumes.settings import ClaimSettings
 
 T = TypeVar("T")
@@ -139,6 +139,7 @@ def parse_settings(options: Mapping[str, str]) -> Settings:
         naming=naming,
         finalizer=options.get("pod_finalizer", FINALIZER),
         host_path_volumes=value("enable_host_path_volumes", boolean, default=False),
+        daemon_set_pods=value("daemon_set_pods", _daemon_set_pods, default="ignore"),
     )
     claims = None
     if value("enable_pvc_watcher", boolean, default=True):
@@ -228,6 +229,13 @@ def _naming(text: str) -> Naming:
         case "hashed":
             return Naming(hashed=True)
     raise ValueError(f"{text!r} is no way of naming; write readable or hashed")
+
+
+def _daemon_set_pods(text: str) -> DaemonSetPods:
+    match text:
+        case "ignore" | "refuse" | "run":
+            return text
+    raise ValueError(f"{text!r} is nothing to do with them; write ignore, refuse or run")
 
 
 def _existing_file(text: str) -> Path | None:

@@ -11,6 +11,7 @@ from typing import Any, NewType
 
 import attrs
 
+from kraftlet_trio.kubernetes.node_affinity import Affinity
 from kraftlet_trio.kubernetes.objects import Condition, ObjectMeta
 from kraftlet_trio.kubernetes.pod_volumes import (
     ObjectFieldSelector,
@@ -250,6 +251,12 @@ class Toleration:
 
 
 @attrs.frozen(kw_only=True)
+class PodOS:
+    name: str = ""
+    """``linux`` or ``windows``."""
+
+
+@attrs.frozen(kw_only=True)
 class PodSpec:
     node_name: str = ""
     containers: tuple[Container, ...] = ()
@@ -264,6 +271,8 @@ class PodSpec:
     set_hostname_as_fqdn: bool = False
     tolerations: tuple[Toleration, ...] = ()
     node_selector: Mapping[str, str] = attrs.field(factory=dict)
+    affinity: Affinity | None = None
+    os: PodOS | None = None
     ephemeral_containers: tuple[EphemeralContainer, ...] = ()
     active_deadline_seconds: int | None = None
     readiness_gates: tuple[PodReadinessGate, ...] = ()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import attrs
 
 from kraftlet_trio.cloud.client import CloudClient
@@ -17,6 +19,8 @@ from kraftlet_trio.services.index import ServiceIndex
 
 FINALIZER = "cloud.unikraft.v1/resources"
 
+DaemonSetPods = Literal["ignore", "refuse", "run"]
+
 
 @attrs.frozen(kw_only=True)
 class PodSettings:
@@ -28,12 +32,14 @@ class PodSettings:
     naming: Naming = attrs.field(factory=Naming)
     finalizer: str = FINALIZER
     """Empty: none is set, and cloud resources may outlive a Pod that is taken away by force."""
+    host_path_volumes: bool = False
+    """Whether a Pod may mount directories of the platform's machine."""
+    daemon_set_pods: DaemonSetPods = "ignore"
+    """What becomes of DaemonSets' Pods, which come wherever they tolerate the taints."""
 
 
 @attrs.frozen(kw_only=True)
 class PodContext:
-    host_path_volumes: bool = False
-    """Whether a Pod may mount directories of the platform's machine."""
     """The two APIs, seen from a Pod's actor."""
 
     settings: PodSettings
