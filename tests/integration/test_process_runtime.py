@@ -12,6 +12,7 @@ import sys
 from base64 import b64decode
 from pathlib import Path
 
+import attrs
 import httpx
 import pytest
 import trio
@@ -259,6 +260,30 @@ async def test_what_is_written_to_a_volume_is_there_for_the_next_instance(cloud)
     await cloud.output_of("sh", "echo kept > $UKC_SIM_ROOT/data/file", volumes=mount, name="a")
     await cloud.item("DELETE", "/instances", [{"name": "a"}])
     assert await cloud.output_of("sh", "cat data/file", volumes=mount) == "kept\n"
+
+
+async def test_instances_side_by_side_see_what_the_other_writes_to_a_shared_volume(cloud):
+    shared = {"filesystem": "virtiofs", "access_mode": "rwx"}
+    await cloud.item("POST", "/volumes", {"name": "data", "size_mb": 10, **shared})
+    mount = {"volumes": [{"name": "data", "at": "/data"}]}
+    wait = "until [ -e $UKC_SIM_ROOT/data/ask ]; do sleep 0.02; done; "
+    answer = "echo heard > $UKC_SIM_ROOT/data/answer"
+    listener = await cloud.create("sh", wait + answer, **mount, name="a")
+    ask = "touch $UKC_SIM_ROOT/data/ask; "
+    hear = "until cat $UKC_SIM_ROOT/data/answer 2>/dev/null; do sleep 0.02; done"
+    assert "heard" in await cloud.output_of("sh", ask + hear, **mount, name="b")
+    await cloud.wait(listener, "stopped")
+
+
+async def test_a_managed_volume_shows_a_directory_of_the_machine(cloud, tmp_path):
+    (tmp_path / "file").write_text("of the machine")
+    cloud.simulator.account.settings = attrs.evolve(SETTINGS, managed_volumes=True)
+    mount = [{"host_path": str(tmp_path), "at": "/data"}]
+    assert await cloud.output_of("sh", "cat $UKC_SIM_ROOT/data/file", volumes=mount) == (
+        "of the machine"
+    )
+    gone = [{"host_path": str(tmp_path / "nowhere"), "at": "/data"}]
+    assert "no directory" in await cloud.output_of("sh", "cat data/file", volumes=gone, name="b")
 
 
 async def test_end_of_the_simulator_leaves_nothing(cloud_of, nursery):

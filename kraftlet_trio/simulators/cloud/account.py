@@ -19,7 +19,7 @@ from kraftlet_trio.clock import utc_now
 from kraftlet_trio.cloud.objects import DELETED, QuotaLimits, QuotaUse
 from kraftlet_trio.doorbell import Doorbell
 from kraftlet_trio.simulators.cloud.actions import new_uuid
-from kraftlet_trio.simulators.cloud.errors import ErrorCode, ItemError, quota_exceeded
+from kraftlet_trio.simulators.cloud.errors import ErrorCode, ItemError, invalid, quota_exceeded
 from kraftlet_trio.simulators.cloud.records import (
     Attachment,
     Certificate,
@@ -106,8 +106,15 @@ class Account:
             attachment.volume, readonly=attachment.readonly, by=attachment.instance
         )
 
+    def check_can_attach(self, volume: Volume, *, readonly: bool) -> None:
+        """Raises ``ItemError`` if *volume* cannot be attached that way to anything."""
+        if volume.access_mode == "rox" and not readonly:
+            raise invalid(f"Volume '{volume.name}' has access mode 'rox': mount it read-only")
+
     def check_can_mount(self, volume: Volume, *, readonly: bool, by: Instance | None) -> None:
-        """Raises ``ItemError`` if another instance that holds *volume* excludes this use."""
+        """Raises ``ItemError`` if *volume* is not ready, or another instance excludes this use."""
+        if trio.current_time() < volume.formatted_at:
+            raise ItemError(ErrorCode.FAILED, f"Volume '{volume.name}' is initializing: EBUSY")
         others = [each for each in volume.mounted_by if each.instance is not by]
         if not others or may_be_shared(volume, readonly=readonly, others=others):
             return

@@ -145,6 +145,7 @@ def _check_create(account: Account, spec: InstanceSpec) -> None:
             check_new_volume(account, mount.new)
         elif mount.existing is not None:
             volume = account.volumes.find(mount.existing)
+            account.check_can_attach(volume, readonly=mount.readonly)
             if spec.autostart or _begins_in_standby(spec):
                 account.check_can_mount(volume, readonly=mount.readonly, by=None)
             if (

@@ -327,7 +327,12 @@ class Lifecycle:
             hostname=instance.hostname or instance.name,
             private_ip=instance.private_ip,
             mounts=[
-                Mount(volume_uuid=each.volume.uuid, at=each.at, readonly=each.readonly)
+                Mount(
+                    volume_uuid=each.volume.uuid,
+                    at=each.at,
+                    readonly=each.readonly,
+                    host_path=each.volume.host_path,
+                )
                 for each in instance.attachments
                 if not each.attaching
             ],

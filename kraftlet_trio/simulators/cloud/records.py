@@ -51,6 +51,10 @@ class Volume:
     delete_lock: bool = False
     filesystem_args: dict[str, str] = attrs.field(factory=dict)
     """For a site's own file systems; kept to be shown."""
+    host_path: str = ""
+    """Of a managed volume: the directory of the machine that it is."""
+    uid: int = 0
+    gid: int = 0
     is_template: bool = False
     attachments: dict[str, Attachment] = attrs.field(factory=dict)
     """By the instance's UUID."""

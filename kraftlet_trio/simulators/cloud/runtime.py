@@ -45,6 +45,8 @@ class Mount:
     volume_uuid: str
     at: str
     readonly: bool
+    host_path: str = ""
+    """The directory that it is, for a managed volume."""
 
 
 @attrs.frozen(kw_only=True)

@@ -46,7 +46,7 @@ from kraftlet_trio.simulators.cloud.images import ImageEntry
 from kraftlet_trio.simulators.cloud.instance_spec import rom_file_content
 from kraftlet_trio.simulators.cloud.isolation import GUESTS, Isolation
 from kraftlet_trio.simulators.cloud.process_guest import CannotStart, ProcessGuest, start_guest
-from kraftlet_trio.simulators.cloud.runtime import Ending, Exited, Guest, Surroundings, Usage
+from kraftlet_trio.simulators.cloud.runtime import Ending, Exited, Guest, Mount, Surroundings, Usage
 from kraftlet_trio.simulators.cloud.sandbox import opened_sandbox
 from kraftlet_trio.simulators.cloud.sandbox_api import SandboxApi
 from kraftlet_trio.simulators.cloud.sandbox_place import SurroundingsPlace
@@ -183,7 +183,7 @@ class ProcessRuntime:
             home, cwd = str(root), str(_below(root, guest.image.working_dir))
             environment |= {"UKC_SIM_ROOT": str(root)}
             environment |= {
-                _variable(mount.at): str(self._volume(mount.volume_uuid)) for mount in guest.mounts
+                _variable(mount.at): str(self._content(mount)) for mount in guest.mounts
             }
             for mount in mounts:
                 _link(_below(root, mount["at"]), Path(mount["source"]))
@@ -200,9 +200,12 @@ class ProcessRuntime:
         """What is to be found where in the guest, those further out first; all of it is there."""
         mounts = []
         for mount in guest.mounts:
-            volume = self._volume(mount.volume_uuid)
-            volume.mkdir(parents=True, exist_ok=True)
-            mounts.append({"source": str(volume), "at": mount.at, "readonly": mount.readonly})
+            content = self._content(mount)
+            if not mount.host_path:
+                content.mkdir(parents=True, exist_ok=True)
+            elif not content.is_dir():
+                raise CannotStart(f"there is no directory {content} on this machine")
+            mounts.append({"source": str(content), "at": mount.at, "readonly": mount.readonly})
         for number, rom in enumerate(guest.roms):
             if "at" not in rom:
                 continue  # a raw device on the platform, for which there is no like
@@ -214,6 +217,9 @@ class ProcessRuntime:
     def _run_directory(self, guest: Guest) -> Path:
         assert self._directory is not None
         return self._directory / "guests" / f"{guest.uuid}-{guest.start_count}"
+
+    def _content(self, mount: Mount) -> Path:
+        return Path(mount.host_path) if mount.host_path else self._volume(mount.volume_uuid)
 
     def _volume(self, uuid: str) -> Path:
         if self.volumes is not None:

@@ -53,6 +53,12 @@ class CloudSettings:
     """Deleted instances can be read for so long; None: the node retains none."""
     retained_names_stay_reserved: bool = False
     """Undocumented."""
+    filesystems: frozenset[str] = frozenset({"ext4", "virtiofs"})
+    """Those that the account's volumes may have."""
+    managed_volumes: bool = False
+    """Whether volumes may be directories of the machine: for enterprise accounts alone."""
+    mounted_volumes_grow: bool = True
+    """Whether a volume can be enlarged while an instance uses it; undocumented."""
     is_image_manager: bool = True
     """Whether the account may pin images."""
     plugin_request_seconds: float = 60.0

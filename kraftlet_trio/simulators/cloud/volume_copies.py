@@ -78,6 +78,8 @@ async def clone_volumes(cloud: Cloud, call: Call) -> Response:
 
 
 def _check_can_be_cloned(volume: Volume) -> None:
+    if volume.host_path:
+        raise invalid(f"Volume '{volume.name}' is managed and cannot be cloned")
     if any(not each.readonly for each in volume.mounted_by):
         raise ItemError(ErrorCode.FAILED, f"Volume '{volume.name}' is mounted: EBUSY")
     now = trio.current_time()

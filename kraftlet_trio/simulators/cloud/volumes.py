@@ -27,7 +27,14 @@ KIND = "volumes"
 
 
 def check_new_volume(account: Account, spec: VolumeSpec) -> None:
-    """Raises ``ItemError`` if its name is taken."""
+    """Raises ``ItemError`` if the account may not have it, or its name is taken."""
+    if spec.host_path and not account.settings.managed_volumes:
+        raise ItemError(ErrorCode.NOT_ALLOWED, "Managed volumes are not enabled for your account")
+    if spec.filesystem not in account.settings.filesystems:
+        raise ItemError(
+            ErrorCode.NOT_ALLOWED,
+            f"Filesystem '{spec.filesystem}' is not enabled for your account",
+        )
     if spec.name is not None:
         account.volumes.check_free(spec.name)
 
@@ -49,6 +56,9 @@ def add_volume(account: Account, spec: VolumeSpec, *, persistent: bool) -> Volum
         access_mode=spec.access_mode,
         tags=spec.tags,
         filesystem_args=dict(spec.filesystem_args),
+        host_path=spec.host_path,
+        uid=spec.uid,
+        gid=spec.gid,
     )
     account.volumes.add(volume)
     return volume
@@ -113,8 +123,12 @@ def _update(account: Account, volume: Volume, operation: Operation) -> None:
                 ),
                 volume.size_mb,
             )
+            if volume.host_path:
+                raise invalid(f"Volume '{volume.name}' is managed and has no size")
             if size_mb < volume.size_mb:
                 raise invalid(f"Volume '{volume.name}' cannot shrink")
+            if volume.mounted_by and not account.settings.mounted_volumes_grow:
+                raise ItemError(ErrorCode.FAILED, f"Volume '{volume.name}' is mounted: EBUSY")
             account.check_quota(QuotaUse(total_volume_mb=size_mb - volume.size_mb))
             volume.size_mb = size_mb
         case "tags":
@@ -183,6 +197,7 @@ async def attach_volumes(cloud: Cloud, call: Call) -> Response:
         instance = account.instances.find(attach.instance)
         if instance.uuid in volume.attachments:
             raise ItemError(ErrorCode.ATTACHED, f"Volume '{volume.name}' is attached already")
+        account.check_can_attach(volume, readonly=attach.readonly)
         if any(each.at.rstrip("/") == attach.at.rstrip("/") for each in instance.attachments):
             raise invalid(f"'{attach.at}' is taken by another volume")
         account.attach(volume, instance, at=attach.at, readonly=attach.readonly)
@@ -245,4 +260,9 @@ def details(volume: Volume) -> dict[str, Any]:
         ],
         "tags": list(volume.tags),
         **({"args": volume.filesystem_args} if volume.filesystem_args else {}),
+        **(
+            {"host_path": volume.host_path, "uid": volume.uid, "gid": volume.gid}
+            if volume.host_path
+            else {}
+        ),
     }

@@ -113,7 +113,7 @@ async def test_rwo_is_for_one_running_instance(autojump_clock, cloud):
     ("members", "readonly", "together"),
     [
         ({"access_mode": "rox"}, True, True),
-        ({"access_mode": "rox"}, False, False),
+        ({}, True, False),
         ({"access_mode": "rwx", "filesystem": "virtiofs"}, False, True),
     ],
 )
@@ -125,6 +125,27 @@ async def test_shared_modes(autojump_clock, cloud, members, readonly, together):
         "POST", "/instances", {"image": "app", "autostart": True, "volumes": mount}
     )
     assert (second["status"] == "success") is together
+
+
+async def test_rox_is_for_reading_only(autojump_clock, cloud):
+    made = await volume(cloud, name="data", access_mode="rox")
+    refused = await cloud.item(
+        "POST", "/instances", {"image": "app", "volumes": [{"name": "data", "at": "/data"}]}
+    )
+    assert refused["error"] == 7
+    assert "read-only" in refused["message"]
+    await stopped(cloud, name="web")
+    attach = {"attach_to": {"name": "web"}, "at": "/data"}
+    assert (await cloud.item("PUT", f"/volumes/{made['uuid']}/attach", attach))["error"] == 7
+
+
+async def test_volume_is_mounted_once_it_is_formatted(autojump_clock, cloud_of):
+    cloud = await cloud_of(settings=CloudSettings(format_seconds=5))
+    await volume(cloud, name="data")
+    web = {"image": "app", "autostart": True, "volumes": [{"name": "data", "at": "/data"}]}
+    assert "EBUSY" in (await cloud.item("POST", "/instances", web))["message"]
+    await trio.sleep(5)
+    assert (await cloud.item("POST", "/instances", web))["status"] == "success"
 
 
 async def test_attached_volume_is_not_deleted(autojump_clock, cloud):
@@ -295,3 +316,48 @@ async def test_instance_created_in_standby_holds_its_volumes(autojump_clock, clo
     made = await volume(cloud, name="data")
     await cloud.create(**SLEEPER, volumes=[{"name": "data", "at": "/data"}])
     assert (await cloud.read(made["uuid"], "volumes"))["state"] == "mounted"
+
+
+async def test_managed_volume_is_a_directory_of_the_machine(autojump_clock, cloud_of):
+    cloud = await cloud_of(settings=CloudSettings(managed_volumes=True))
+    made = await cloud.item("POST", "/volumes", {"name": "logs", "host_path": "/var/log"})
+    path = f"/volumes/{made['uuid']}"
+    read = await cloud.read(made["uuid"], "volumes")
+    assert (read["host_path"], read["uid"], read["gid"], read["size_mb"]) == ("/var/log", 0, 0, 0)
+    grow = {"prop": "size_mb", "op": "set", "value": 100}
+    assert (await cloud.item("PATCH", path, grow))["error"] == 7
+    assert (await cloud.item("POST", f"{path}/clone", {}))["error"] == 7
+    await cloud.create(volumes=[{"name": "logs", "at": "/logs"}])
+    inline = {"image": "app", "volumes": [{"host_path": "/srv", "at": "/srv", "uid": 1}]}
+    assert (await cloud.item("POST", "/instances", inline))["status"] == "success"
+
+
+@pytest.mark.parametrize(
+    ("members", "code"),
+    [
+        ({"host_path": "/x", "size_mb": 10}, 17),
+        ({"host_path": "/x", "quota_policy": "static"}, 17),
+        ({"host_path": "x"}, 7),
+        ({"host_path": "/x/../y"}, 7),
+        ({"size_mb": 10, "uid": 1}, 7),
+    ],
+)
+async def test_managed_volume_out_of_the_rules_fails(autojump_clock, cloud_of, members, code):
+    cloud = await cloud_of(settings=CloudSettings(managed_volumes=True))
+    assert (await cloud.item("POST", "/volumes", members))["error"] == code
+
+
+async def test_account_without_virtiofs_has_no_shared_volumes(autojump_clock, cloud_of):
+    cloud = await cloud_of(settings=CloudSettings(filesystems=frozenset({"ext4"})))
+    shared = {"size_mb": 10, "filesystem": "virtiofs", "access_mode": "rwx"}
+    assert (await cloud.item("POST", "/volumes", shared))["error"] == 14
+
+
+@pytest.mark.parametrize("grows", [True, False])
+async def test_mounted_volume_grows_where_the_platform_lets_it(autojump_clock, cloud_of, grows):
+    cloud = await cloud_of(settings=CloudSettings(mounted_volumes_grow=grows))
+    made = await volume(cloud, name="data")
+    await cloud.create(volumes=[{"name": "data", "at": "/data"}])
+    grow = {"prop": "size_mb", "op": "set", "value": 200}
+    answer = await cloud.item("PATCH", f"/volumes/{made['uuid']}", grow)
+    assert (answer["status"] == "success") is grows
