@@ -23,6 +23,10 @@ STANDBY = "standby"
 DELETED = "deleted"
 """Kept for inspection only, where the platform retains deleted instances. It never comes back."""
 
+# Volume states that say it cannot be mounted (yet).
+VOLUMES_IN_THE_MAKING = frozenset({"uninitialized", "initializing", "pending"})
+VOLUME_ERROR = "error"
+
 # Bits of an instance's stop_reason.
 STOP_KERNEL = 1
 STOP_APPLICATION = 2
