@@ -59,8 +59,8 @@ def quantity(text: str) -> Fraction:
     return max(Fraction(-_LARGEST), min(value, Fraction(_LARGEST)))
 
 
-def memory_mib(resources: ResourceRequirements) -> int:
-    """MiB to give a container: its memory limit, else its request, else 128; at least 1.
+def memory_mib(resources: ResourceRequirements, default: int = DEFAULT_MEMORY_MIB) -> int:
+    """MiB to give a container: its memory limit, else its request, else *default*; at least 1.
 
     A zero asks for nothing, as in Kubernetes, where a limit of zero means none.
 
@@ -68,17 +68,17 @@ def memory_mib(resources: ResourceRequirements) -> int:
         QuantityError: the deciding quantity is malformed or negative.
     """
     asked = _asked(resources, "memory")
-    return DEFAULT_MEMORY_MIB if asked is None else math.ceil(asked / MIB)
+    return default if asked is None else math.ceil(asked / MIB)
 
 
-def vcpus(resources: ResourceRequirements) -> int:
-    """Whole CPUs to give a container: its CPU limit, else its request, else 1.
+def vcpus(resources: ResourceRequirements, default: int = DEFAULT_VCPUS) -> int:
+    """Whole CPUs to give a container: its CPU limit, else its request, else *default*.
 
     Raises:
         QuantityError: the deciding quantity is malformed or negative.
     """
     asked = _asked(resources, "cpu")
-    return DEFAULT_VCPUS if asked is None else math.ceil(asked)
+    return default if asked is None else math.ceil(asked)
 
 
 def volume_mib(text: str) -> int:
