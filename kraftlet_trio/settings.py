@@ -19,6 +19,7 @@ from kraftlet_trio.kubernetes.objects import Taint
 from kraftlet_trio.mapping.names import Naming
 from kraftlet_trio.node.settings import NodeSettings
 from kraftlet_trio.pods.context import FINALIZER, DaemonSetPods, PodSettings
+from kraftlet_trio.pods.sweeper import SweeperSettings
 from kraftlet_trio.volumes.settings import ClaimSettings
 
 T = TypeVar("T")
@@ -65,6 +66,8 @@ class Settings:
     cloud: CloudSettings
     node: NodeSettings
     pods: PodSettings
+    sweeper: SweeperSettings | None
+    """None: orphans stay."""
     claims: ClaimSettings | None
     """None: claims of class ``ukc-volume`` are left to another provisioner."""
     kubelet_api: KubeletAPISettings | None
@@ -141,6 +144,13 @@ def parse_settings(options: Mapping[str, str]) -> Settings:
         host_path_volumes=value("enable_host_path_volumes", boolean, default=False),
         daemon_set_pods=value("daemon_set_pods", _daemon_set_pods, default="ignore"),
     )
+    grace = value("orphan_grace", seconds, default=SweeperSettings().grace_seconds)
+    sweeper = None
+    match value("orphan_sweep", _orphan_sweep, default="on"):
+        case "on":
+            sweeper = SweeperSettings(grace_seconds=grace)
+        case "dry-run":
+            sweeper = SweeperSettings(grace_seconds=grace, dry_run=True)
     claims = None
     if value("enable_pvc_watcher", boolean, default=True):
         claims = ClaimSettings(
@@ -155,6 +165,7 @@ def parse_settings(options: Mapping[str, str]) -> Settings:
         cloud=cloud,
         node=node,
         pods=pods,
+        sweeper=sweeper,
         claims=claims,
         kubelet_api=KubeletAPISettings(
             host=host, port=port, address=address, cert_file=cert_file, key_file=key_file
@@ -236,6 +247,12 @@ def _daemon_set_pods(text: str) -> DaemonSetPods:
         case "ignore" | "refuse" | "run":
             return text
     raise ValueError(f"{text!r} is nothing to do with them; write ignore, refuse or run")
+
+
+def _orphan_sweep(text: str) -> str:
+    if text not in ("on", "dry-run", "off"):
+        raise ValueError(f"{text!r} is no way of sweeping; write on, dry-run or off")
+    return text
 
 
 def _existing_file(text: str) -> Path | None:
