@@ -10,13 +10,22 @@ from __future__ import annotations
 
 from kraftlet_trio.kubernetes.pod import Container
 from kraftlet_trio.mapping.environment import MOST_CHARACTERS, Environment, expand
-from kraftlet_trio.mapping.problems import ConfigurationProblem
+from kraftlet_trio.mapping.problems import ConfigurationProblem, ConfigurationWarning, shown
 from kraftlet_trio.registry.objects import ImageConfig
 
 
 def needs_image_config(container: Container) -> bool:
     """Whether the command line depends on the image's own."""
     return bool(container.args) and not container.command
+
+
+def unknown_entrypoint(container: Container, why: str) -> ConfigurationWarning:
+    """Said where the command line depends on an image's configuration that cannot be read."""
+    return ConfigurationWarning(
+        "UnknownEntrypoint",
+        f"args of container {container.name} are taken for its whole command line, for the "
+        f"entrypoint of image {shown(container.image)} cannot be read: {why}; set command as well",
+    )
 
 
 def command_line(
