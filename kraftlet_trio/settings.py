@@ -16,7 +16,11 @@ import attrs
 from kraftlet_trio import __version__
 from kraftlet_trio.cloud.access import endpoint
 from kraftlet_trio.kubernetes.objects import Taint
+from kraftlet_trio.kubernetes.pod import ResourceRequirements
+from kraftlet_trio.mapping.annotation_values import LARGEST_MILLISECONDS, POLICIES
+from kraftlet_trio.mapping.annotations import PodDefaults
 from kraftlet_trio.mapping.names import Naming
+from kraftlet_trio.mapping.quantities import memory_mib, vcpus
 from kraftlet_trio.node.settings import NodeSettings
 from kraftlet_trio.pods.context import FINALIZER, DaemonSetPods, PodSettings
 from kraftlet_trio.pods.sweeper import SweeperSettings
@@ -136,12 +140,32 @@ def parse_settings(options: Mapping[str, str]) -> Settings:
         version=__version__,
     )
     naming = value("naming", _naming, default=Naming())
+    usual = PodDefaults()
+    defaults = attrs.evolve(
+        usual,
+        memory_mb=value("default_memory", _memory_mib, default=usual.memory_mb),
+        vcpus=value("default_vcpus", _vcpus, default=usual.vcpus),
+        scale_to_zero=attrs.evolve(
+            usual.scale_to_zero,
+            policy=value("scale_to_zero_policy", _policy, default=usual.scale_to_zero.policy),
+            stateful=value("scale_to_zero_stateful", boolean, default=False),
+            cooldown_time_ms=value(
+                "scale_to_zero_cooldown",
+                _milliseconds,
+                default=usual.scale_to_zero.cooldown_time_ms,
+            ),
+        ),
+        exec_plugin_image=options.get("exec_plugin_image") or usual.exec_plugin_image,
+        enable_exec=value("enable_exec", boolean, default=False),
+        fqdn_annotations=value("enable_instance_fqdn_annotations", boolean, default=False),
+    )
     pods = PodSettings(
         node_name=node_name,
         host_ip=address,
         naming=naming,
         finalizer=options.get("pod_finalizer", FINALIZER),
         host_path_volumes=value("enable_host_path_volumes", boolean, default=False),
+        defaults=defaults,
         daemon_set_pods=value("daemon_set_pods", _daemon_set_pods, default="ignore"),
     )
     grace = value("orphan_grace", seconds, default=SweeperSettings().grace_seconds)
@@ -195,6 +219,39 @@ def seconds(text: str) -> float:
     if total <= 0:
         raise ValueError(f"{text!r} is no time at all; write one such as 5s")
     return total
+
+
+def _milliseconds(text: str) -> int:
+    milliseconds = round(seconds(text) * 1000)
+    if milliseconds > LARGEST_MILLISECONDS:
+        raise ValueError(
+            f"{text!r} is too long; write at most {LARGEST_MILLISECONDS // 3_600_000}h"
+        )
+    return milliseconds
+
+
+def _memory_mib(text: str) -> int:
+    return _at_least_one(memory_mib, "memory", text, "512Mi")
+
+
+def _vcpus(text: str) -> int:
+    return _at_least_one(vcpus, "cpu", text, "2")
+
+
+def _at_least_one(
+    rounded: Callable[[ResourceRequirements, int], int], resource: str, text: str, example: str
+) -> int:
+    """*text* in whole units as *rounded* makes them of a container's limit."""
+    units = rounded(ResourceRequirements(limits={resource: text}), 0)
+    if units == 0:
+        raise ValueError(f"{text!r} is nothing; write a quantity such as {example}")
+    return units
+
+
+def _policy(text: str) -> str:
+    if text not in POLICIES:
+        raise ValueError(f"{text!r} is no policy; write one of {', '.join(POLICIES)}")
+    return text
 
 
 def _node_name(text: str) -> str:

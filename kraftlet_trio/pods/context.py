@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import attrs
@@ -10,10 +11,14 @@ from kraftlet_trio.cloud.client import CloudClient
 from kraftlet_trio.cloud.instance_feed import InstanceFeed
 from kraftlet_trio.kubernetes.client import KubernetesClient
 from kraftlet_trio.kubernetes.events import EventRecorder
-from kraftlet_trio.kubernetes.objects import PersistentVolumeClaim
+from kraftlet_trio.kubernetes.object_watches import ObjectWatches
+from kraftlet_trio.kubernetes.objects import Node, PersistentVolumeClaim
 from kraftlet_trio.kubernetes.pod import Pod
 from kraftlet_trio.kubernetes.store import Store
+from kraftlet_trio.mapping.annotations import PodDefaults
 from kraftlet_trio.mapping.names import Naming, NodeIdentity
+from kraftlet_trio.pods.last_consoles import LastConsoles
+from kraftlet_trio.probes.means import ProbeMeans
 from kraftlet_trio.services.groups import ServiceGroups
 from kraftlet_trio.services.index import ServiceIndex
 
@@ -32,8 +37,11 @@ class PodSettings:
     naming: Naming = attrs.field(factory=Naming)
     finalizer: str = FINALIZER
     """Empty: none is set, and cloud resources may outlive a Pod that is taken away by force."""
+    defaults: PodDefaults = PodDefaults()
     host_path_volumes: bool = False
     """Whether a Pod may mount directories of the platform's machine."""
+    reclaims_failed_pods: bool = True
+    """Whether a controller's Pod that the quota keeps from running is deleted."""
     daemon_set_pods: DaemonSetPods = "ignore"
     """What becomes of DaemonSets' Pods, which come wherever they tolerate the taints."""
 
@@ -53,3 +61,8 @@ class PodContext:
     pods: Store[Pod]
     services: ServiceIndex
     claims: Store[PersistentVolumeClaim]
+    object_watches: ObjectWatches
+    means: ProbeMeans
+    last_consoles: LastConsoles
+    node: Callable[[], Node | None]
+    """Our own Node, once it is registered."""

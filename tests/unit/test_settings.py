@@ -10,6 +10,8 @@ from click.testing import CliRunner
 
 from kraftlet_trio import cli
 from kraftlet_trio.cli import main, run
+from kraftlet_trio.cloud.objects import ScaleToZero
+from kraftlet_trio.mapping.annotations import PodDefaults
 from kraftlet_trio.settings import SettingsError, parse_settings
 
 REQUIRED = {"ukc_default_metro": "fra", "ukc_token": "t0ken"}
@@ -92,6 +94,51 @@ def test_taint_watcher_and_finalizer_can_be_switched_off():
     assert settings.node.taint is None
     assert settings.claims is None
     assert settings.pods.finalizer == ""
+
+
+def test_defaults_of_pods():
+    usual = parse_settings(REQUIRED).pods.defaults
+    assert usual == PodDefaults()
+    assert (usual.memory_mb, usual.vcpus) == (128, 1)
+    assert usual.scale_to_zero == ScaleToZero(policy="on", stateful=False, cooldown_time_ms=1000)
+    chosen = parse_settings(
+        {
+            **REQUIRED,
+            "default_memory": "1Gi",
+            "default_vcpus": "1500m",
+            "scale_to_zero_policy": "idle",
+            "scale_to_zero_stateful": "true",
+            "scale_to_zero_cooldown": "10m",
+            "enable_exec": "true",
+            "exec_plugin_image": "mine/sandbox:1",
+            "enable_instance_fqdn_annotations": "true",
+        }
+    ).pods.defaults
+    assert chosen == PodDefaults(
+        memory_mb=1024,
+        vcpus=2,
+        scale_to_zero=ScaleToZero(policy="idle", stateful=True, cooldown_time_ms=600_000),
+        exec_plugin_image="mine/sandbox:1",
+        enable_exec=True,
+        fqdn_annotations=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("option", "text"),
+    [
+        ("default_memory", "0"),
+        ("default_memory", "-1Mi"),
+        ("default_memory", "much"),
+        ("default_vcpus", "0"),
+        ("scale_to_zero_policy", "sometimes"),
+        ("scale_to_zero_cooldown", "1000"),
+        ("scale_to_zero_cooldown", "1000h"),
+    ],
+)
+def test_defaults_of_pods_that_cannot_be_are_refused(option, text):
+    with pytest.raises(SettingsError, match=f"KRAFTLET_{option.upper()}"):
+        parse_settings({**REQUIRED, option: text})
 
 
 def test_the_token_is_in_no_repr():
