@@ -50,6 +50,8 @@ class ImageEntry:
     """Instead of an exit code, the guest's kernel ends with this stop code."""
     ignores_stop: bool = False
     """A scripted guest that has to be killed."""
+    stop_exit_code: int = 0
+    """Of a scripted guest that does as it is told."""
     log: tuple[str, ...] = ()
     """Lines a scripted guest writes as it begins."""
 

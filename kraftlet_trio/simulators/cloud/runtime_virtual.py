@@ -87,7 +87,7 @@ class _Script:
             if not stop.is_set():
                 return self._scripted_ending()
             await trio.sleep(math.inf if self._guest.image.ignores_stop else stop_seconds)
-            return Exited(0)
+            return Exited(self._guest.image.stop_exit_code)
         assert self._ending is not None  # who cuts it short says how it ends
         return self._ending
 

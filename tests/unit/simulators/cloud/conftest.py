@@ -24,6 +24,7 @@ images:
   unpullable: {pull: fail, pull_seconds: 2}
   slow: {boot_seconds: 30}
   stubborn: {ignores_stop: true}
+  offended: {stop_exit_code: 143}
 """
 
 

@@ -73,6 +73,16 @@ async def test_stop_goes_by_stopping_and_is_reason_15(autojump_clock, cloud):
     assert (stopped["stop_reason"], stopped["exit_code"]) == (15, 0)
 
 
+async def test_guest_that_is_told_to_stop_ends_with_the_exit_code_of_its_choice(
+    autojump_clock, cloud
+):
+    instance = await cloud.create("offended")
+    await cloud.wait(instance["uuid"], "running")
+    await cloud.item("PUT", f"/instances/{instance['uuid']}/stop")
+    stopped = await cloud.wait(instance["uuid"], "stopped")
+    assert (stopped["stop_reason"], stopped["exit_code"]) == (15, 143)
+
+
 @pytest.mark.parametrize(("drain_ms", "seconds"), [(None, 10.0), (2500, 2.5), (-1, 300.0)])
 async def test_guest_that_does_not_stop_is_killed_after_its_grace(
     autojump_clock, cloud, drain_ms, seconds
