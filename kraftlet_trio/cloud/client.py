@@ -31,6 +31,7 @@ from kraftlet_trio.cloud.objects import (
     Volume,
     VolumeRequest,
 )
+from kraftlet_trio.cloud.sandbox import SandboxClient
 from kraftlet_trio.cloud.serialization import structure, unstructure
 from kraftlet_trio.cloud.session import Call, CloudSession
 
@@ -61,6 +62,8 @@ class CloudClient:
         self, access: CloudAccess, *, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
         self._session = CloudSession(access, transport)
+        self.sandbox = SandboxClient(self._session)
+        """For instances with the sandbox plugin."""
 
     async def __aenter__(self) -> Self:
         return self

@@ -25,6 +25,8 @@ from kraftlet_trio.http.transport import KeepAliveTransport
 CONCURRENT_READS = 16
 CONCURRENT_WRITES = 32
 """Counted apart, so that a thousand Pods being created do not hide what became of the first."""
+CONCURRENT_PLUGIN_REQUESTS = 128
+"""Of which many only wait for something inside their guest."""
 CONNECT_SECONDS = 10.0
 ATTEMPT_SECONDS = 30.0
 """No request here asks the platform to wait, so a longer silence is a dead path."""
@@ -54,6 +56,16 @@ class Call:
     repeatable: bool = True
 
 
+@attrs.frozen(kw_only=True)
+class RawAnswer:
+    """What came back, whoever said it: the platform, a proxy, or a guest's plugin."""
+
+    status: int
+    content: bytes
+    is_html: bool
+    """As the platform's proxy speaks where nothing behind it does."""
+
+
 class _NotSeen(CloudUnavailable):
     """The platform cannot have acted on the request."""
 
@@ -65,6 +77,7 @@ class CloudSession:
         self._access = access
         self._reads = trio.CapacityLimiter(CONCURRENT_READS)
         self._writes = trio.CapacityLimiter(CONCURRENT_WRITES)
+        self._plugin_requests = trio.CapacityLimiter(CONCURRENT_PLUGIN_REQUESTS)
         self._http = httpx.AsyncClient(
             transport=transport
             or KeepAliveTransport(
@@ -116,6 +129,24 @@ class CloudSession:
             pause *= 2
         return await self._attempt(call)
 
+    async def ask_plugin(self, call: Call, *, within_seconds: float) -> RawAnswer:
+        """What a plugin inside an instance answers; tried once.
+
+        Raises ``CloudUnavailable`` (no answer, nor within so many seconds), ``CloudUnauthorized``.
+        """
+        async with self._plugin_requests:
+            token = self._access.token()
+            answer = await self._send(call, token, within_seconds)
+            if answer.status_code == 401 and (replaced := self._access.token()) != token:
+                answer = await self._send(call, replaced, within_seconds)
+        if answer.status_code == 401:
+            raise CloudUnauthorized(f"{call.about}: HTTP status 401")
+        return RawAnswer(
+            status=answer.status_code,
+            content=answer.content,
+            is_html=answer.headers.get("content-type", "").startswith("text/html"),
+        )
+
     async def _attempt(self, call: Call) -> Envelope:
         async with self._reads if call.method == "GET" else self._writes:
             token = self._access.token()
@@ -128,24 +159,7 @@ class CloudSession:
                 return await self._exchange(call, replaced)
 
     async def _exchange(self, call: Call, token: str) -> Envelope:
-        headers = {"authorization": f"Bearer {token}"}
-        content = None
-        if call.body is not None:
-            content = orjson.dumps(call.body)
-            headers["content-type"] = "application/json"
-        url = self._access.base_url + call.path + (f"?{call.query}" if call.query else "")
-        response = None
-        with trio.move_on_after(ATTEMPT_SECONDS):
-            try:
-                response = await self._http.request(
-                    call.method, url, content=content, headers=headers
-                )
-            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-                raise _NotSeen(f"{call.about}: no connection: {_reason(error)}") from error
-            except httpx.HTTPError as error:
-                raise CloudUnavailable(f"{call.about}: {_reason(error)}") from error
-        if response is None:
-            raise CloudUnavailable(f"{call.about}: no answer within {ATTEMPT_SECONDS:.0f} s")
+        response = await self._send(call, token, ATTEMPT_SECONDS)
         try:
             return read_answer(
                 response.status_code,
@@ -157,6 +171,22 @@ class CloudSession:
             if response.status_code == 429:
                 raise _NotSeen(str(error), retry_after=error.retry_after) from error
             raise
+
+    async def _send(self, call: Call, token: str, within_seconds: float) -> httpx.Response:
+        headers = {"authorization": f"Bearer {token}"}
+        content = None
+        if call.body is not None:
+            content = orjson.dumps(call.body)
+            headers["content-type"] = "application/json"
+        url = self._access.base_url + call.path + (f"?{call.query}" if call.query else "")
+        with trio.move_on_after(within_seconds):
+            try:
+                return await self._http.request(call.method, url, content=content, headers=headers)
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                raise _NotSeen(f"{call.about}: no connection: {_reason(error)}") from error
+            except httpx.HTTPError as error:
+                raise CloudUnavailable(f"{call.about}: {_reason(error)}") from error
+        raise CloudUnavailable(f"{call.about}: no answer within {within_seconds:.0f} s")
 
 
 def _reason(error: BaseException) -> str:

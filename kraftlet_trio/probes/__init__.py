@@ -1,0 +1,1 @@
+"""Probes and handlers of containers on the wire, by kubelet's rules; what follows is for others."""

@@ -1,0 +1,45 @@
+"""A lifecycle hook's handler, run once.
+
+Source: kubelet's lifecycle/handlers.go. An exit code counts, an HTTP status doesn't.
+"""
+
+from __future__ import annotations
+
+import trio
+
+from kraftlet_trio.cloud.errors import CloudError
+from kraftlet_trio.cloud.objects import Instance
+from kraftlet_trio.kubernetes.pod import Container, LifecycleHandler
+from kraftlet_trio.probes.exec_command import MOST_OUTPUT_BYTES
+from kraftlet_trio.probes.means import ProbeMeans
+
+
+class HookError(Exception):
+    """The handler failed, or cannot be run."""
+
+
+async def run_handler(
+    means: ProbeMeans, handler: LifecycleHandler, container: Container, instance: Instance
+) -> None:
+    """Raises ``HookError``. Callers bound it in time."""
+    if handler.exec is not None:
+        await _run_command(means, handler.exec.command, instance)
+    elif handler.sleep is not None:
+        await trio.sleep(handler.sleep.seconds)
+    else:
+        raise HookError(
+            f"container {container.name} has a hook that cannot be run; "
+            "write exec, httpGet or sleep"
+        )
+
+
+async def _run_command(means: ProbeMeans, argv: tuple[str, ...], instance: Instance) -> None:
+    try:
+        result = await means.sandbox.run(
+            instance.uuid, argv, timeout_seconds=None, most_bytes=MOST_OUTPUT_BYTES
+        )
+    except CloudError as error:
+        raise HookError(str(error)) from error
+    if result.exit_code:
+        output = result.output.decode(errors="replace")
+        raise HookError(f"command terminated with exit code {result.exit_code}: {output}")

@@ -1,0 +1,31 @@
+"""What one attempt at a container can find."""
+
+from __future__ import annotations
+
+import attrs
+
+
+@attrs.frozen
+class Healthy:
+    """It passed; *warning* is what users should know all the same."""
+
+    warning: str = ""
+
+
+@attrs.frozen
+class Unhealthy:
+    """It failed. *message* follows "probe failed:" in the event."""
+
+    message: str
+
+
+Outcome = Healthy | Unhealthy
+
+
+class CannotProbe(Exception):
+    """The attempt could not be made, which says nothing about the container."""
+
+
+def go_seconds(seconds: float) -> str:
+    """As Go prints a duration, in the messages that Kubernetes' users know."""
+    return f"{seconds:g}s"
