@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
@@ -221,9 +221,16 @@ class CloudClient:
         *,
         services: tuple[Service, ...] | None = None,
         domains: tuple[DomainRequest, ...] | None = None,
+        limits: Mapping[str, int] | None = None,
     ) -> None:
-        """Replace the group's ports, its domains, or both. Raises ``ResourceNotFound``."""
-        changes = {"services": services, "domains": domains}
+        """Replace the group's ports, its domains, its limits, each where it is given.
+
+        *limits* are ``soft_limit`` and ``hard_limit``, in an order in which each step is possible:
+        the platform never lets the soft one be above the hard one.
+
+        Raises ``ResourceNotFound``.
+        """
+        changes: dict[str, Any] = {"services": services, "domains": domains, **(limits or {})}
         await self._session.perform(
             Call(
                 about=f"update service group {uuid}",

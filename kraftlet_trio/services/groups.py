@@ -23,6 +23,7 @@ from kraftlet_trio.cloud.objects import (
 )
 from kraftlet_trio.doorbell import Doorbell
 from kraftlet_trio.kubernetes.pod import PodUID
+from kraftlet_trio.mapping.service_annotations import DEFAULT_LIMITS, ConnectionLimits
 from kraftlet_trio.mapping.services import ContainerGroup
 
 log = structlog.get_logger()
@@ -156,20 +157,24 @@ class ServiceGroups:
         wanted = _merged(group.holders.values())
         if wanted is None:
             return
-        services, domains = wanted
         present = await self._cloud.get_service_group(group.name)
         if present is None:
-            await self._create(group, services, domains)
+            await self._create(group, wanted)
         else:
-            await self._update(present, services, domains)
+            await self._update(present, wanted)
         if not group.ready or group.trouble:
             group.ready, group.trouble = True, None
             self._wake(group.holders)
 
-    async def _create(
-        self, group: _Group, services: tuple[Service, ...], domains: tuple[DomainRequest, ...]
-    ) -> None:
-        request = ServiceGroupRequest(name=group.name, services=services, domains=domains or None)
+    async def _create(self, group: _Group, wanted: _Publication) -> None:
+        limits = wanted.limits
+        request = ServiceGroupRequest(
+            name=group.name,
+            services=wanted.services,
+            domains=wanted.domains or None,
+            soft_limit=limits.soft if limits != DEFAULT_LIMITS else None,
+            hard_limit=limits.hard if limits != DEFAULT_LIMITS else None,
+        )
         try:
             await self._cloud.create_service_group(request)
         except NameTaken:
@@ -180,17 +185,16 @@ class ServiceGroups:
         else:
             log.info("service group created", service_group=group.name)
 
-    async def _update(
-        self,
-        present: ServiceGroup,
-        services: tuple[Service, ...],
-        domains: tuple[DomainRequest, ...],
-    ) -> None:
-        new_services = services if _as_set(services) != _as_set(present.services) else None
-        new_domains = domains if domains and not _has_domains(present, domains) else None
-        if new_services is not None or new_domains is not None:
+    async def _update(self, present: ServiceGroup, wanted: _Publication) -> None:
+        other_services = _as_set(wanted.services) != _as_set(present.services)
+        other_domains = bool(wanted.domains) and not _has_domains(present, wanted.domains)
+        limits = _changed_limits(present, wanted.limits)
+        if other_services or other_domains or limits:
             await self._cloud.update_service_group(
-                present.uuid, services=new_services, domains=new_domains
+                present.uuid,
+                services=wanted.services if other_services else None,
+                domains=wanted.domains if other_domains else None,
+                limits=limits,
             )
             log.info("service group updated", service_group=present.name)
 
@@ -212,27 +216,50 @@ class ServiceGroups:
             await trio.sleep(_FIRST_RETRY_SECONDS)
 
 
-def _merged(
-    contents: Iterable[ContainerGroup | None],
-) -> tuple[tuple[Service, ...], tuple[DomainRequest, ...]] | None:
+@attrs.frozen
+class _Publication:
+    """What a group is to be."""
+
+    services: tuple[Service, ...]
+    domains: tuple[DomainRequest, ...]
+    """None: those that it has."""
+    limits: ConnectionLimits
+
+
+def _merged(contents: Iterable[ContainerGroup | None]) -> _Publication | None:
     """Union of what the holders need, by port and domain; None when none needs anything."""
-    services: dict[int, Service] = {}
-    domains: dict[str, DomainRequest] = {}
-    needed = False
-    for content in contents:
-        if content is not None:
-            needed = True
-            for service in content.services:
-                services.setdefault(service.port, service)
-            for domain in content.domains:
-                domains.setdefault(domain.name, domain)
+    needed = [content for content in contents if content is not None]
     if not needed:
         return None
-    return tuple(services[port] for port in sorted(services)), tuple(domains.values())
+    services: dict[int, Service] = {}
+    domains: dict[str, DomainRequest] = {}
+    for content in needed:
+        for service in content.services:
+            services.setdefault(service.port, service)
+        for domain in content.domains:
+            domains.setdefault(domain.name, domain)
+    limited = (one.limits for one in needed if one.limits != DEFAULT_LIMITS)
+    return _Publication(
+        services=tuple(services[port] for port in sorted(services)),
+        domains=tuple(domains.values()),
+        limits=next(limited, DEFAULT_LIMITS),
+    )
 
 
 def _as_set(services: Iterable[Service]) -> frozenset[tuple[int, int | None, frozenset[str]]]:
     return frozenset((one.port, one.destination_port, frozenset(one.handlers)) for one in services)
+
+
+def _changed_limits(present: ServiceGroup, wanted: ConnectionLimits) -> dict[str, int]:
+    """The limits to set, in an order in which the soft one is never above the hard one."""
+    changed = {}
+    if present.hard_limit not in (None, wanted.hard):
+        changed["hard_limit"] = wanted.hard
+    if present.soft_limit not in (None, wanted.soft):
+        changed["soft_limit"] = wanted.soft
+    if present.soft_limit is not None and wanted.hard < present.soft_limit:
+        return dict(reversed(changed.items()))
+    return changed
 
 
 def _has_domains(present: ServiceGroup, wanted: Iterable[DomainRequest]) -> bool:

@@ -65,7 +65,11 @@ NAMES = st.sampled_from(["a", "b", "c"])
 VOLUMES = st.sampled_from(["v", "w"])
 GROUPS = st.sampled_from(["g", "h"])
 SERVICES = st.sampled_from(
-    [[{"port": 443}], [{"port": 80}], [{"port": 443}, {"port": 80, "handlers": ["redirect"]}]]
+    [
+        [{"port": 443}],
+        [{"port": 80}],
+        [{"port": 443}, {"port": 80, "handlers": ["http", "redirect"]}],
+    ]
 )
 AT_V = {"name": "v", "at": "/v"}
 MOUNTS = st.lists(

@@ -260,12 +260,17 @@ def rom_file_content(encoding: str, data: str) -> bytes:
 def read_plugins(items: list[Members]) -> tuple[dict[str, Any], ...]:
     if len(items) > _MOST_PLUGINS:
         raise invalid(f"Too many plugins: at most {_MOST_PLUGINS}")
-    return tuple(read_plugin(item) for item in items)
+    plugins = tuple(read_plugin(item) for item in items)
+    if len({plugin["name"] for plugin in plugins}) < len(plugins):
+        raise invalid("Repeated plugin name")
+    return plugins
 
 
 def read_plugin(members: Members) -> dict[str, Any]:
     plugin: dict[str, Any] = {"name": valid_plugin_name(members.required_text("name"))}
     image, rom = members.raw("image"), members.raw("rom")
+    if image is not None and rom is not None:
+        raise ItemError(ErrorCode.NOT_BOTH, "A plugin has either 'image' or 'rom'")
     plugin["image"] = read_image(rom if image is None else image)
     if "config" in members:
         plugin["config"] = members.raw("config")

@@ -13,6 +13,7 @@ from kraftlet_trio.simulators.cloud.members import Members
 from kraftlet_trio.simulators.cloud.validation import valid_domain, valid_name
 
 _HIGHEST_PORT = 65535
+_HTTPS_PORT = 443
 _HANDLERS = frozenset({"tls", "http", "redirect"})
 DEFAULT_SOFT_LIMIT = 1
 MOST_AUTOKILL_MS = 10**12
@@ -89,16 +90,18 @@ def read_service(members: Members) -> Service:
     members.done()
     if protocol == "udp":
         raise ItemError(ErrorCode.NOT_SUPPORTED, "UDP services need an address of the account")
+    chosen = _valid_handlers(port, handlers)
+    if "redirect" in chosen:
+        if destination not in (None, _HTTPS_PORT):
+            raise invalid(f"Handler redirect leads to port {_HTTPS_PORT} only")
+        destination = _HTTPS_PORT
     return Service(
-        port=port,
-        destination_port=destination or port,
-        protocol=protocol,
-        handlers=_valid_handlers(port, handlers),
+        port=port, destination_port=destination or port, protocol=protocol, handlers=chosen
     )
 
 
 def _valid_handlers(port: int, handlers: tuple[str, ...] | None) -> tuple[str, ...]:
-    """80: http, perhaps redirect. 443: http and tls. Others: tls (reference, service groups)."""
+    """80: http, perhaps to redirect. 443: http and tls. Others: tls (reference, service groups)."""
     given = set(handlers or ())
     if unknown := given - _HANDLERS:
         raise invalid(f"Invalid handler '{min(unknown)}'")
@@ -111,7 +114,7 @@ def _valid_handlers(port: int, handlers: tuple[str, ...] | None) -> tuple[str, .
             needed, allowed = {"tls"}, {"tls"}
     if not handlers:
         return tuple(sorted(needed))
-    if not (given <= allowed and (given >= needed or given == {"redirect"})):
+    if not needed <= given <= allowed:
         raise invalid(f"Handlers {', '.join(sorted(given))} are not possible on port {port}")
     return tuple(dict.fromkeys(handlers))
 

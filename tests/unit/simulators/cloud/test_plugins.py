@@ -106,6 +106,21 @@ async def test_a_bearer_plugin_needs_a_token(autojump_clock, cloud, authorizatio
     assert answer["error"] == 7
 
 
+@pytest.mark.parametrize(
+    ("plugins", "code"),
+    [
+        ([{**SANDBOX, "rom": "plugins/sandbox:latest"}], 17),
+        ([SANDBOX, SANDBOX], 7),
+        ([{**SANDBOX, "name": f"p{number}"} for number in range(9)], 7),
+        ([{**SANDBOX, "name": "a.b"}], 7),
+    ],
+    ids=["two images", "one name twice", "nine", "no name"],
+)
+async def test_plugins_that_the_platform_refuses(autojump_clock, cloud, plugins, code):
+    answer = await cloud.item("POST", "/instances", {"image": "app", "plugins": plugins})
+    assert answer["error"] == code
+
+
 async def test_the_proxy_ends_a_request_after_60_seconds(autojump_clock, guarded):
     instance = await running(guarded)
     began = trio.current_time()

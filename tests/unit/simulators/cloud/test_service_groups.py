@@ -63,8 +63,6 @@ async def test_name_taken_is_23(autojump_clock, cloud):
     ("port", "handlers"),
     [
         (80, ["http"]),
-        (80, ["http", "redirect"]),
-        (80, ["redirect"]),
         (443, ["tls", "http"]),
         (5432, ["tls"]),
         (5432, None),
@@ -77,10 +75,20 @@ async def test_handlers_that_fit_the_port(autojump_clock, cloud, port, handlers)
     assert read["services"][0]["destination_port"] == port
 
 
+async def test_redirect_leads_from_port_80_to_443(autojump_clock, cloud):
+    redirect = {"port": 80, "handlers": ["http", "redirect"]}
+    for service in (redirect, {**redirect, "destination_port": 443}):
+        read = await group(cloud, services=[TLS, service])
+        assert read["services"][1]["destination_port"] == 443
+    body = {"services": [{**redirect, "destination_port": 8080}]}
+    assert (await cloud.item("POST", "/services", body))["error"] == 7
+
+
 @pytest.mark.parametrize(
     ("port", "handlers"),
     [
         (80, ["tls"]),
+        (80, ["redirect"]),
         (80, ["http", "tls"]),
         (443, ["http"]),
         (443, ["tls"]),
