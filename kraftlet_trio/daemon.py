@@ -11,28 +11,30 @@ from functools import partial
 import structlog
 import trio
 
-from kraftlet_trio.clock import utc_now
 from kraftlet_trio.cloud.client import CloudClient
 from kraftlet_trio.cloud.instance_feed import InstanceFeed
 from kraftlet_trio.doorbell import Doorbell
-from kraftlet_trio.http.server import serve
-from kraftlet_trio.kubelet_api.certificate import self_signed_context, server_context
-from kraftlet_trio.kubelet_api.server import answer
+from kraftlet_trio.kubelet_api.health import Health
+from kraftlet_trio.kubelet_api.run import run_health_port, run_kubelet_api, stale_feed
 from kraftlet_trio.kubernetes.client import KubernetesClient
 from kraftlet_trio.kubernetes.cluster import cluster_uid
 from kraftlet_trio.kubernetes.events import EventRecorder
 from kraftlet_trio.kubernetes.informer import run_informer
-from kraftlet_trio.kubernetes.objects import PersistentVolumeClaim, Service
+from kraftlet_trio.kubernetes.object_watches import ObjectWatches
+from kraftlet_trio.kubernetes.objects import Node, PersistentVolumeClaim, Service
 from kraftlet_trio.kubernetes.pod import Pod, PodUID
 from kraftlet_trio.kubernetes.resources import PERSISTENT_VOLUME_CLAIMS, PODS, SERVICES
 from kraftlet_trio.kubernetes.store import Store
 from kraftlet_trio.mapping.names import NodeIdentity
 from kraftlet_trio.node.run import run_node
 from kraftlet_trio.pods.context import PodContext
+from kraftlet_trio.pods.last_consoles import LastConsoles
 from kraftlet_trio.pods.supervisor import PodActors
+from kraftlet_trio.pods.sweeper import run_sweeper
+from kraftlet_trio.probes.means import Dial, ProbeMeans, open_connection
 from kraftlet_trio.services.groups import ServiceGroups
 from kraftlet_trio.services.index import ServiceIndex
-from kraftlet_trio.settings import KubeletAPISettings, Settings
+from kraftlet_trio.settings import Settings
 from kraftlet_trio.volumes.provisioner import run_claim_provisioner
 
 log = structlog.get_logger()
@@ -46,6 +48,7 @@ async def run_daemon(
     cloud: CloudClient,
     settings: Settings,
     *,
+    dial: Dial = open_connection,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Be a node until cancelled; ``started`` fires once Pods are tended and the node is Ready.
@@ -55,10 +58,13 @@ async def run_daemon(
     """
     owner = NodeIdentity(await cluster_uid(kubernetes), settings.node.name)
     events = EventRecorder("kraftlet", settings.node.name)
+    health = Health()
     async with trio.open_nursery() as outer:
+        if settings.kubelet_api is not None:
+            await outer.start(run_health_port, settings.kubelet_api, health)
         outer.start_soon(events.post_forever, kubernetes)
         try:
-            await _tend_node(kubernetes, cloud, settings, owner, events, task_status)
+            await _tend_node(kubernetes, cloud, settings, owner, events, health, dial, task_status)
         finally:
             with trio.move_on_after(_POST_EVENTS_SECONDS, shield=True):
                 await events.drained()
@@ -71,29 +77,37 @@ async def _tend_node(
     settings: Settings,
     owner: NodeIdentity,
     events: EventRecorder,
+    health: Health,
+    dial: Dial,
     task_status: trio.TaskStatus[None],
 ) -> None:
-    pods, services = Store[Pod](), Store[Service]()
+    pods, services, nodes = Store[Pod](), Store[Service](), Store[Node]()
     claims, claims_changed = Store[PersistentVolumeClaim](), Doorbell()
     service_index = ServiceIndex(services)
     feed = InstanceFeed(cloud, tags=owner.tags, interval=settings.status_interval_seconds)
+    health.checks["syncloop"] = partial(stale_feed, feed)
     async with trio.open_nursery() as sources, trio.open_nursery() as work:
         groups = ServiceGroups(cloud, lambda uid: actors.wake(uid))
-        actors = PodActors(
-            work,
-            PodContext(
-                settings=settings.pods,
-                owner=owner,
-                kubernetes=kubernetes,
-                cloud=cloud,
-                feed=feed,
-                groups=groups,
-                events=events,
-                pods=pods,
-                services=service_index,
-                claims=claims,
+        object_watches = ObjectWatches(kubernetes, lambda uid, _: actors.note_change(PodUID(uid)))
+        context = PodContext(
+            settings=settings.pods,
+            owner=owner,
+            kubernetes=kubernetes,
+            cloud=cloud,
+            feed=feed,
+            groups=groups,
+            events=events,
+            pods=pods,
+            services=service_index,
+            claims=claims,
+            object_watches=object_watches,
+            means=ProbeMeans(
+                sandbox=cloud.sandbox, read_state=partial(_state_of, cloud), dial=dial
             ),
+            last_consoles=LastConsoles(),
+            node=lambda: next(iter(nodes.values()), None),
         )
+        actors = PodActors(work, context)
 
         def on_pods(uids: set[str]) -> None:
             for uid in uids:
@@ -111,6 +125,7 @@ async def _tend_node(
 
         # Actors judge by what is absent too, so all sources are complete before the first Pod.
         await work.start(groups.run)
+        await sources.start(object_watches.run)
         await sources.start(feed.run, lambda uid: actors.wake(PodUID(uid)))
         await sources.start(run_informer, kubernetes, SERVICES, services, on_services)
         await sources.start(run_informer, kubernetes, PERSISTENT_VOLUME_CLAIMS, claims, on_claims)
@@ -118,6 +133,8 @@ async def _tend_node(
         await sources.start(
             partial(run_informer, kubernetes, PODS, pods, on_pods, field_selector=own)
         )
+        if settings.sweeper is not None:
+            work.start_soon(run_sweeper, context, settings.sweeper)
         if settings.claims is not None:
             sources.start_soon(
                 run_claim_provisioner,
@@ -130,25 +147,20 @@ async def _tend_node(
                 owner,
             )
         if settings.kubelet_api is not None:
-            await sources.start(_serve_kubelet_api, settings.kubelet_api, settings.node.name)
-        await sources.start(run_node, kubernetes, cloud, settings.node, events)
+            await sources.start(
+                run_kubelet_api,
+                settings.kubelet_api,
+                settings.node.name,
+                kubernetes,
+                pods,
+                feed,
+                health,
+            )
+        await sources.start(run_node, kubernetes, cloud, settings.node, events, nodes)
         log.info("node ready", node=settings.node.name)
         task_status.started()
 
 
-async def _serve_kubelet_api(
-    settings: KubeletAPISettings,
-    node_name: str,
-    *,
-    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
-) -> None:
-    if settings.cert_file is not None:
-        tls = server_context(settings.cert_file, settings.key_file)
-    else:
-        tls = self_signed_context(node_name, settings.address, utc_now())
-    async with trio.open_nursery() as nursery:
-        port = await nursery.start(
-            partial(serve, answer, host=settings.host, port=settings.port, tls=tls)
-        )
-        log.info("kubelet API listens", port=port)
-        task_status.started()
+async def _state_of(cloud: CloudClient, uuid: str) -> str:
+    """The instance's, as the platform says right now; empty where there is none."""
+    return next((one.state for one in await cloud.get_instances(uuids=[uuid])), "")

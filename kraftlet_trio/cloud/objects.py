@@ -340,4 +340,6 @@ class VolumeRequest:
     host_path: str | None = None
     filesystem: str | None = None
     access_mode: str | None = None
+    quota_policy: str | None = None
+    """``static`` counts the whole size at once, ``dynamic`` what is written."""
     tags: tuple[str, ...] | None = None

@@ -62,6 +62,14 @@ class Ended:
 ContainerRun = NeverStarted | Starting | Running | Settling | ImageUnavailable | Ended
 
 
+RunKey = str
+
+
+def run_key(instance: Instance) -> RunKey:
+    """Names one run of an instance: another value after each start."""
+    return f"{instance.uuid}/{instance.start_count}"
+
+
 def is_alive(instance: Instance) -> bool:
     """Whether something of it runs, or will without anybody's doing."""
     return instance.state in _ALIVE
@@ -101,6 +109,8 @@ def _stopped_run(instance: Instance, now: datetime, *, deleting: bool) -> Contai
     if not reason & (cloud.STOP_KERNEL | cloud.STOP_APPLICATION | cloud.STOP_USER):
         if instance.stop_code == _IMAGE_UNAVAILABLE:
             return ImageUnavailable()
+        if instance.started_at is None:
+            return NeverStarted()  # there was no room for it; starting it will tell
         return Ended(
             exit_code=255,
             reason="PlatformError",

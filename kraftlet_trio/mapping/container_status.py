@@ -7,6 +7,7 @@ Times are cut to whole seconds, as the API server stores them, so that equal sta
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 import attrs
 
@@ -54,6 +55,17 @@ class Held:
     """How long the present back-off is, while it holds the container back."""
     restarted: bool = False
     """Started again by the daemon since the status that was last reported."""
+    started: bool = True
+    ready: bool = True
+    """What its probes and its ``postStart`` hook say of the present run."""
+    resizing: bool = False
+    """It does not have the resources yet that its manifest asks for."""
+    update_trouble: Trouble | None = None
+    """Why it cannot be given what its manifest asks for now."""
+    last_words: str = ""
+    """The end of its console, for the message of its end."""
+    refused: str = ""
+    """What the platform said when it had no room for it."""
 
 
 def container_status_of(status: PodStatus, name: str) -> ContainerStatus | None:
@@ -108,18 +120,23 @@ def container_status(
     init: bool,
     creating: str,
     deleting: bool,
+    pod: str,
     now: datetime,
 ) -> ContainerStatus:
-    """The status to report. *creating* is the waiting reason of a container that is on its way."""
+    """The status to report. *creating* is the waiting reason of a container that is on its way.
+
+    *pod* names its Pod in messages, as the kubelet does: ``<name>_<namespace>(<uid>)``.
+    """
     previous = previous or ContainerStatus(name=container.name)
     if instance is not None and previous.container_id != container_id(instance):
         previous = _ended_unseen(previous, "The instance was replaced", now)
     status = attrs.evolve(
         previous,
         image=container.image,
-        resources=container.resources,
-        allocated_resources=container.resources.requests or None,
+        **_resources(container, previous, held),
     )
+    if held.refused and not status.state.running:
+        return _refused(status, held.refused, now)
     waiting = ContainerStateWaiting(reason=creating)
     if held.trouble:
         waiting = ContainerStateWaiting(reason=held.trouble.reason, message=held.trouble.message)
@@ -135,9 +152,9 @@ def container_status(
     )
     match container_run(instance, now, deleting=deleting):
         case Running(ready):
-            return _running(status, previous, instance, ready=ready, now=now)
+            return _running(status, previous, instance, held, ready=ready and held.ready, now=now)
         case Ended() as end:
-            return _ended(status, previous, instance, end, held, init=init, now=now)
+            return _ended(status, previous, instance, end, held, init=init, pod=pod, now=now)
         case ImageUnavailable():
             return _waiting(status, _image_trouble(container.image, previous, held))
         case Settling() if previous.state.running:
@@ -151,6 +168,39 @@ def container_status(
             if _tells_end(previous) and not held.trouble:
                 return status
             return _waiting(status, waiting)
+
+
+def _resources(container: Container, previous: ContainerStatus, held: Held) -> dict[str, Any]:
+    """What applies to it now, which is what its manifest asks for unless that is new."""
+    if held.resizing and previous.resources is not None:
+        return {
+            "resources": previous.resources,
+            "allocated_resources": previous.allocated_resources,
+        }
+    return {
+        "resources": container.resources,
+        "allocated_resources": container.resources.requests or None,
+    }
+
+
+def _refused(status: ContainerStatus, message: str, now: datetime) -> ContainerStatus:
+    """The end of a container that the platform has no room for."""
+    if status.state.terminated:
+        return status
+    end = ContainerStateTerminated(
+        exit_code=1,
+        reason="QuotaExceeded",
+        message=message,
+        finished_at=_whole_seconds(now),
+        container_id=status.container_id,
+    )
+    return attrs.evolve(
+        status,
+        state=ContainerState(terminated=end),
+        last_state=ContainerState(terminated=last_end(status)),
+        ready=False,
+        started=False,
+    )
 
 
 def _image_trouble(image: str, previous: ContainerStatus, held: Held) -> ContainerStateWaiting:
@@ -207,12 +257,13 @@ def _running(
     status: ContainerStatus,
     previous: ContainerStatus,
     instance: Instance,
+    held: Held,
     *,
     ready: bool,
     now: datetime,
 ) -> ContainerStatus:
     if previous.state.running:
-        return attrs.evolve(status, ready=ready, started=True)
+        return attrs.evolve(status, ready=ready, started=held.started)
     end = last_end(previous)
     return attrs.evolve(
         status,
@@ -221,7 +272,7 @@ def _running(
         ),
         last_state=ContainerState(terminated=end),
         ready=ready,
-        started=True,
+        started=held.started,
         restart_count=previous.restart_count + (end is not None),
     )
 
@@ -234,6 +285,7 @@ def _ended(
     held: Held,
     *,
     init: bool,
+    pod: str,
     now: datetime,
 ) -> ContainerStatus:
     before = last_end(previous)
@@ -247,7 +299,7 @@ def _ended(
         terminated = ContainerStateTerminated(
             exit_code=end.exit_code,
             reason=end.reason,
-            message=end.message,
+            message=held.last_words or end.message,
             started_at=started_at or _whole_seconds(instance.started_at),
             finished_at=_whole_seconds(instance.stopped_at or now),
             container_id=status.container_id,
@@ -267,7 +319,9 @@ def _ended(
             state=ContainerState(terminated=terminated),
             last_state=ContainerState(terminated=older),
         )
-    message = f"back-off {held.back_off_seconds:.0f}s restarting failed container={status.name}"
+    message = (
+        f"back-off {held.back_off_seconds:.0f}s restarting failed container={status.name} pod={pod}"
+    )
     return attrs.evolve(
         status,
         state=ContainerState(

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import attrs
 
 from kraftlet_trio.cloud.objects import (
     ImageRequest,
     InstanceRequest,
+    InstanceVolumeRequest,
+    PluginRequest,
+    RomRequest,
     ScaleToZero,
     ServiceGroupRequest,
 )
 from kraftlet_trio.kubernetes.pod import Container, Pod
 from kraftlet_trio.mapping.annotations import PodOptions
-from kraftlet_trio.mapping.bound_claims import ClaimVolume
-from kraftlet_trio.mapping.environment import MOST_CHARACTERS, Environment, expand
+from kraftlet_trio.mapping.environment import Environment
 from kraftlet_trio.mapping.names import Naming, NodeIdentity, instance_tags, is_dns_label
 from kraftlet_trio.mapping.problems import ConfigurationProblem
 from kraftlet_trio.mapping.quantities import QuantityError, memory_mib, vcpus
-from kraftlet_trio.mapping.volumes import PodVolume, mounts
-
-_PULL_POLICIES = {"Always": "always", "IfNotPresent": "if_not_present", "Never": "never"}
+from kraftlet_trio.mapping.unsupported import nameserver
 
 
 def instance_request(
@@ -29,17 +29,19 @@ def instance_request(
     owner: NodeIdentity,
     naming: Naming,
     options: PodOptions,
+    image: str | ImageRequest,
+    args: tuple[str, ...] | None,
     environment: Environment,
     group: str | ServiceGroupRequest | None,
-    init: bool,
-    claim_volumes: Mapping[str, ClaimVolume],
-    pod_volumes: Sequence[PodVolume] = (),
+    volumes: tuple[InstanceVolumeRequest, ...] = (),
+    roms: tuple[RomRequest, ...] = (),
+    plugins: tuple[PluginRequest, ...] = (),
+    wakes_by_plugin: bool = False,
 ) -> InstanceRequest:
     """The instance that *container* of *pod* is to become.
 
-    *group* is the name of an existing service group to join, or one to create with the instance;
-    *claim_volumes* are the cloud volumes of its claims, by the claim's name, *pod_volumes* those
-    of the Pod's own.
+    *group* is the name of an existing service group to join, or one to create with the instance.
+    *wakes_by_plugin*: some of the *plugins* are called from outside, so it may sleep in between.
 
     The platform never restarts it: the restarts that Kubernetes shows are the daemon's own. An init
     instance is made stopped, and is neither published nor put to sleep.
@@ -48,43 +50,39 @@ def instance_request(
         ConfigurationProblem: the container asks for what no instance can be, or its values are
             malformed.
     """
-    metadata = pod.metadata
-    name = naming.instance(metadata.namespace, metadata.name, container.name)
-    tags = instance_tags(owner, metadata.namespace, metadata.name, metadata.uid, container.name)
+    metadata, wishes = pod.metadata, options.of(container.name)
+    init = container in pod.spec.init_containers
     joined = None if init else _joined(group)
-    scale_to_zero = None if joined is None else _scale_to_zero(options)
-    autostart = options.autostart and not init
-    if options.template and not init:
-        return InstanceRequest(
-            name=name,
-            template={"name": options.template},
-            autostart=autostart,
-            service_group=joined,
-            scale_to_zero=scale_to_zero,
-            tags=tags,
-        )
+    sleeps = not init and (joined is not None or wakes_by_plugin)
+    request = InstanceRequest(
+        name=naming.instance(metadata.namespace, metadata.name, container.name),
+        autostart=options.autostart and not init,
+        service_group=joined,
+        scale_to_zero=_scale_to_zero(wishes.scale_to_zero) if sleeps else None,
+        roms=roms or None,
+        plugins=plugins or None,
+        tags=instance_tags(owner, metadata.namespace, metadata.name, metadata.uid, container.name),
+    )
+    if wishes.template and not init:
+        return attrs.evolve(request, template={"name": wishes.template})
     try:
-        memory_mb = memory_mib(container.resources)
-        cpus = vcpus(container.resources)
+        memory_mb = memory_mib(container.resources, options.defaults.memory_mb)
+        cpus = vcpus(container.resources, options.defaults.vcpus)
     except QuantityError as error:
         raise ConfigurationProblem(
             "InvalidResources", f"resources of container {container.name}: {error}"
         ) from error
-    return InstanceRequest(
-        name=name,
-        image=_image(container),
-        args=_args(container, environment) or None,
+    return attrs.evolve(
+        request,
+        image=image,
+        args=args,
         env=environment.variables or None,
         memory_mb=memory_mb,
         vcpus=cpus,
-        autostart=autostart,
         restart_policy="never",
         hostname=_hostname(pod, container),
-        service_group=joined,
-        scale_to_zero=scale_to_zero,
-        volumes=mounts(pod, container, claim_volumes=claim_volumes, pod_volumes=pod_volumes)
-        or None,
-        tags=tags,
+        nameserver=nameserver(pod),
+        volumes=volumes or None,
     )
 
 
@@ -92,47 +90,8 @@ def _joined(group: str | ServiceGroupRequest | None) -> ServiceGroupRequest | No
     return ServiceGroupRequest(name=group) if isinstance(group, str) else group
 
 
-def _scale_to_zero(options: PodOptions) -> ScaleToZero | None:
-    return None if options.scale_to_zero.policy == "off" else options.scale_to_zero
-
-
-def _image(container: Container) -> str | ImageRequest:
-    """The reference alone, unless its pull policy is not the one that Kubernetes gives it.
-
-    Some platforms refuse the object form of an image, and only it can convey a policy.
-    """
-    if not container.image:
-        raise ConfigurationProblem(
-            "InvalidImageName", f"container {container.name} has no image; name one"
-        )
-    policy = container.image_pull_policy
-    usual = "Always" if _is_latest(container.image) else "IfNotPresent"
-    if policy not in _PULL_POLICIES or policy == usual:
-        return container.image
-    return ImageRequest(url=container.image, pull_policy=_PULL_POLICIES[policy])
-
-
-def _is_latest(image: str) -> bool:
-    """Whether an image reference is tagged ``latest``, expressly or for want of tag and digest."""
-    tagged, _, digest = image.partition("@")
-    _, _, tag = tagged.rpartition("/")[2].partition(":")
-    return tag == "latest" or not (tag or digest)
-
-
-def _args(container: Container, environment: Environment) -> tuple[str, ...]:
-    args = []
-    characters = 0
-    for text in (*container.command, *container.args):
-        arg = expand(text, environment.variables)
-        characters += len(arg)
-        if characters > MOST_CHARACTERS:
-            raise ConfigurationProblem(
-                "ArgumentsTooLarge",
-                f"command and args of container {container.name} have more than "
-                f"{MOST_CHARACTERS} characters; shorten them",
-            )
-        args.append(arg)
-    return tuple(args)
+def _scale_to_zero(wish: ScaleToZero) -> ScaleToZero | None:
+    return None if wish.policy == "off" else wish
 
 
 def _hostname(pod: Pod, container: Container) -> str | None:

@@ -1,18 +1,19 @@
-"""A Pod's status from its containers' statuses, by kubelet's rules of phase and conditions."""
+"""A Pod's status from what is known of its containers, by kubelet's rules."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 import attrs
 
 from kraftlet_trio.cloud.objects import Instance
-from kraftlet_trio.kubernetes.objects import Condition
 from kraftlet_trio.kubernetes.pod import (
     IP,
     Container,
     ContainerState,
+    ContainerStateRunning,
+    ContainerStateTerminated,
     ContainerStatus,
     Pod,
     PodStatus,
@@ -25,40 +26,34 @@ from kraftlet_trio.mapping.container_status import (
     last_end,
     unknown_end,
 )
+from kraftlet_trio.mapping.pod_conditions import conditions
+from kraftlet_trio.mapping.pod_phase import (
+    FAILED,
+    PENDING,
+    RUNNING,
+    SUCCEEDED,
+    have_run,
+    initialized,
+    is_over,
+    is_sidecar,
+    phase,
+    without,
+)
 
-PENDING, RUNNING, SUCCEEDED, FAILED = "Pending", "Running", "Succeeded", "Failed"
-
-
-def is_sidecar(container: Container) -> bool:
-    """An init container that runs beside the others instead of before them."""
-    return container.restart_policy == "Always"
-
-
-def restartable(pod: Pod, container: Container, exit_code: int) -> bool:
-    """Whether the container runs again after this end (``spec.restartPolicy``)."""
-    if is_sidecar(container):
-        return True
-    match pod.spec.restart_policy:
-        case "Never":
-            return False
-        case "OnFailure":
-            return exit_code != 0
-        case _:
-            # For an init container Always means OnFailure: one success is all it is for.
-            return exit_code != 0 or container not in pod.spec.init_containers
+_NO_EPHEMERAL_CONTAINERS = (
+    "an instance of Unikraft Cloud is one application with nothing beside it, so no container can "
+    "be added to it; use kubectl exec or logs, or copy the Pod (kubectl debug --copy-to)"
+)
 
 
-def is_over(pod: Pod, status: PodStatus) -> bool:
-    """Whether nothing of the Pod is to run again. Its sidecars may still be running."""
+@attrs.frozen
+class PodFailure:
+    """Why a Pod as a whole has failed, or is about to."""
 
-    def statuses_of(containers: Sequence[Container]) -> tuple[ContainerStatus, ...]:
-        return tuple(
-            container_status_of(status, one.name) or ContainerStatus(name=one.name)
-            for one in containers
-        )
-
-    init, regular = statuses_of(pod.spec.init_containers), statuses_of(pod.spec.containers)
-    return _phase(pod, init, regular, stopped_for_good=False) in (SUCCEEDED, FAILED)
+    reason: str
+    message: str
+    rejected: bool = False
+    """The node never took it: none of its containers has a status."""
 
 
 def pod_status(
@@ -70,57 +65,53 @@ def pod_status(
     host_ip: str,
     now: datetime,
     stopped_for_good: bool,
+    failure: PodFailure | None = None,
+    ignored: Collection[str] = (),
 ) -> PodStatus:
     """The status to report after *previous*.
 
     *instances* and *held* are by container name. *stopped_for_good* says that the Pod is being
     deleted and nothing of it runs any more: each container gets an end, the phase is terminal.
+    A *failure* makes the phase terminal as soon as nothing of the Pod runs. *ignored* containers
+    are said to run, and the others decide what becomes of the Pod.
     """
     second = now.replace(microsecond=0)
-    stopped_by_us = pod.metadata.deletion_timestamp is not None or is_over(pod, previous)
-    creating = "PodInitializing" if pod.spec.init_containers else "ContainerCreating"
-
-    def status_of(container: Container, *, init: bool) -> ContainerStatus:
-        """*init* says that the container is done once it has succeeded."""
-        return container_status(
-            container,
-            container_status_of(previous, container.name),
-            instances.get(container.name),
-            held.get(container.name, Held()),
-            init=init,
-            creating=creating,
-            deleting=stopped_by_us,
-            now=now,
-        )
-
-    init = tuple(
-        status_of(container, init=not is_sidecar(container))
-        for container in pod.spec.init_containers
-    )
-    regular = tuple(
-        sorted(
-            (status_of(container, init=False) for container in pod.spec.containers),
-            key=lambda status: status.name,
-        )
+    if failure is not None and failure.rejected:
+        return _rejected(pod, previous, failure, host_ip=host_ip, now=second)
+    tended = without(pod, ignored)
+    init, regular = _container_statuses(
+        tended,
+        previous,
+        instances,
+        held,
+        deleting=pod.metadata.deletion_timestamp is not None
+        or failure is not None
+        or is_over(pod, previous, ignored=ignored),
+        ignored=ignored,
+        now=now,
     )
     if stopped_for_good:
-        init, regular = _with_ends(pod, init, regular, now)
-    phase = previous.phase
-    if phase not in (SUCCEEDED, FAILED):
-        phase = _phase(pod, init, regular, stopped_for_good=stopped_for_good)
-        if phase in (SUCCEEDED, FAILED) and (
+        init, regular = _with_ends(tended, init, regular, now)
+    reached = previous.phase
+    if reached not in (SUCCEEDED, FAILED):
+        reached = phase(tended, init, regular, stopped_for_good=stopped_for_good)
+        if failure is not None:
+            reached = FAILED
+        if reached in (SUCCEEDED, FAILED) and (
             any(map(is_alive, instances.values())) or any(one.state.running for one in init)
         ):
             # Whoever waits for a Pod to end relies on nothing of it running any more.
-            phase = RUNNING if _have_run(regular) else PENDING
+            reached = RUNNING if have_run(regular) else PENDING
+    failed_now = failure if reached == FAILED and previous.phase != FAILED else None
     pod_ip = _pod_ip(pod, instances) or previous.pod_ip
     status = PodStatus(
-        phase=phase,
-        reason=previous.reason,
-        message=previous.message,
+        phase=reached,
+        reason=failed_now.reason if failed_now else previous.reason,
+        message=failed_now.message if failed_now else previous.message,
         observed_generation=pod.metadata.generation,
         container_statuses=regular,
         init_container_statuses=init,
+        ephemeral_container_statuses=_ephemeral(pod, previous, second),
         pod_ip=pod_ip,
         pod_ips=(IP(ip=pod_ip),) if pod_ip else (),
         host_ip=host_ip,
@@ -128,7 +119,135 @@ def pod_status(
         start_time=previous.start_time or second,
         qos_class=previous.qos_class,
     )
-    return attrs.evolve(status, conditions=_conditions(pod, status, previous, second))
+    status = attrs.evolve(status, conditions=conditions(tended, status, previous, held, second))
+    return _with_ignored(pod, status, previous, ignored, second) if ignored else status
+
+
+def _container_statuses(
+    pod: Pod,
+    previous: PodStatus,
+    instances: Mapping[str, Instance],
+    held: Mapping[str, Held],
+    *,
+    deleting: bool,
+    ignored: Collection[str],
+    now: datetime,
+) -> tuple[tuple[ContainerStatus, ...], tuple[ContainerStatus, ...]]:
+    """Of the init containers, in their order, and of the others, by name."""
+    metadata = pod.metadata
+    creating = "PodInitializing" if pod.spec.init_containers else "ContainerCreating"
+
+    def status_of(container: Container, *, init: bool) -> ContainerStatus:
+        """*init* says that the container is done once it has succeeded."""
+        before = container_status_of(previous, container.name)
+        if container.name in ignored:
+            return _ignored(container, before, now.replace(microsecond=0))
+        return container_status(
+            container,
+            before,
+            instances.get(container.name),
+            held.get(container.name, Held()),
+            init=init,
+            creating=creating,
+            deleting=deleting,
+            pod=f"{metadata.name}_{metadata.namespace}({metadata.uid})",
+            now=now,
+        )
+
+    init = tuple(
+        status_of(container, init=not is_sidecar(container))
+        for container in pod.spec.init_containers
+    )
+    regular = (status_of(container, init=False) for container in pod.spec.containers)
+    return init, tuple(sorted(regular, key=lambda status: status.name))
+
+
+def _rejected(
+    pod: Pod, previous: PodStatus, failure: PodFailure, *, host_ip: str, now: datetime
+) -> PodStatus:
+    """That of a Pod which the node does not take, in kubelet's form."""
+    return PodStatus(
+        phase=FAILED,
+        reason=failure.reason,
+        message=failure.message,
+        observed_generation=pod.metadata.generation,
+        host_ip=host_ip,
+        host_ips=(IP(ip=host_ip),) if host_ip else (),
+        start_time=previous.start_time or now,
+        qos_class=previous.qos_class,
+    )
+
+
+def _with_ignored(
+    pod: Pod, status: PodStatus, previous: PodStatus, ignored: Collection[str], now: datetime
+) -> PodStatus:
+    """*status* with those containers that nobody runs, said to run as long as the Pod does."""
+
+    def added(
+        containers: Sequence[Container], statuses: Sequence[ContainerStatus]
+    ) -> list[ContainerStatus]:
+        known = {one.name: one for one in statuses}
+        return [
+            known.get(one.name)
+            or _ignored(one, container_status_of(previous, one.name), now, phase=status.phase)
+            for one in containers
+            if one.name in known or one.name in ignored
+        ]
+
+    regular = added(pod.spec.containers, status.container_statuses)
+    return attrs.evolve(
+        status,
+        init_container_statuses=tuple(
+            added(pod.spec.init_containers, status.init_container_statuses)
+        ),
+        container_statuses=tuple(sorted(regular, key=lambda one: one.name)),
+    )
+
+
+def _ignored(
+    container: Container, previous: ContainerStatus | None, now: datetime, phase: str = RUNNING
+) -> ContainerStatus:
+    started_at = now
+    if previous is not None and previous.state.running is not None:
+        started_at = previous.state.running.started_at or now
+    if phase not in (SUCCEEDED, FAILED):
+        state = ContainerState(running=ContainerStateRunning(started_at=started_at))
+        return ContainerStatus(
+            name=container.name, image=container.image, state=state, ready=True, started=True
+        )
+    if previous is not None and previous.state.terminated:
+        return previous
+    end = ContainerStateTerminated(
+        exit_code=0, reason="Completed", started_at=started_at, finished_at=now
+    )
+    return ContainerStatus(
+        name=container.name,
+        image=container.image,
+        state=ContainerState(terminated=end),
+        started=False,
+    )
+
+
+def _ephemeral(pod: Pod, previous: PodStatus, now: datetime) -> tuple[ContainerStatus, ...]:
+    """An end at once for each container added for debugging, so that nobody waits for it."""
+    known = {one.name: one for one in previous.ephemeral_container_statuses}
+    return tuple(
+        known.get(container.name)
+        or ContainerStatus(
+            name=container.name,
+            image=container.image,
+            state=ContainerState(
+                terminated=ContainerStateTerminated(
+                    exit_code=128,
+                    reason="StartError",
+                    message=_NO_EPHEMERAL_CONTAINERS,
+                    started_at=now,
+                    finished_at=now,
+                )
+            ),
+        )
+        for container in pod.spec.ephemeral_containers
+    )
 
 
 def _pod_ip(pod: Pod, instances: Mapping[str, Instance]) -> str:
@@ -159,7 +278,7 @@ def _with_ends(
             status, state=ContainerState(terminated=end), ready=False, started=False
         )
 
-    if not init or _initialized(pod, init, regular):
+    if not init or initialized(pod, init, regular):
         return tuple(map(ended, init)), tuple(map(ended, regular))
     latest = max(
         (
@@ -170,119 +289,3 @@ def _with_ends(
         default=0,
     )
     return (*map(ended, init[: latest + 1]), *init[latest + 1 :]), tuple(regular)
-
-
-def _initialized(
-    pod: Pod, init: Sequence[ContainerStatus], regular: Sequence[ContainerStatus]
-) -> bool:
-    return _have_run(regular) or not _incomplete(pod, init)
-
-
-def _have_run(regular: Sequence[ContainerStatus]) -> bool:
-    return any(status.state.running or last_end(status) for status in regular)
-
-
-def _incomplete(pod: Pod, init: Sequence[ContainerStatus]) -> list[str]:
-    """Names of the init containers that still hold the Pod back."""
-    names = []
-    for container, status in zip(pod.spec.init_containers, init, strict=True):
-        if is_sidecar(container):
-            done = bool(status.started)
-        else:
-            done = status.state.terminated is not None and status.state.terminated.exit_code == 0
-        if not done:
-            names.append(status.name)
-    return names
-
-
-def _phase(
-    pod: Pod,
-    init: Sequence[ContainerStatus],
-    regular: Sequence[ContainerStatus],
-    *,
-    stopped_for_good: bool,
-) -> str:
-    pending = False
-    for container, status in zip(pod.spec.init_containers, init, strict=True):
-        end = last_end(status)
-        if end is None:
-            pending |= not (is_sidecar(container) and status.state.running)
-        elif end.exit_code != 0 and not restartable(pod, container, end.exit_code):
-            return FAILED
-    containers = {container.name: container for container in pod.spec.containers}
-    ends = [last_end(status) for status in regular]
-    if stopped_for_good:
-        succeeded = not pending and all(end and end.exit_code == 0 for end in ends)
-        return SUCCEEDED if succeeded else FAILED
-    never_ran = [
-        status
-        for status, end in zip(regular, ends, strict=True)
-        if not status.state.running and end is None
-    ]
-    if pending or never_ran:
-        return PENDING
-    if any(status.state.running for status in regular):
-        return RUNNING
-    for status, end in zip(regular, ends, strict=True):
-        if end is not None and restartable(pod, containers[status.name], end.exit_code):
-            return RUNNING
-    return SUCCEEDED if all(end and end.exit_code == 0 for end in ends) else FAILED
-
-
-def _conditions(
-    pod: Pod, status: PodStatus, previous: PodStatus, now: datetime
-) -> tuple[Condition, ...]:
-    init, regular = status.init_container_statuses, status.container_statuses
-    sandboxed = bool(status.pod_ip)
-    unready = [one.name for one in regular if not one.ready]
-    unready += [
-        one.name
-        for container, one in zip(pod.spec.init_containers, init, strict=True)
-        if is_sidecar(container) and not one.ready
-    ]
-    incomplete = [] if _initialized(pod, init, regular) else _incomplete(pod, init)
-    if status.phase == SUCCEEDED:
-        initialized = ("True", "PodCompleted", "")
-        ready = ("False", "PodCompleted", "")
-    else:
-        initialized = ("True", "", "")
-        if incomplete:
-            initialized = (
-                "False",
-                "ContainersNotInitialized",
-                f"containers with incomplete status: [{' '.join(incomplete)}]",
-            )
-        ready = ("True", "", "")
-        if status.phase == FAILED:
-            ready = ("False", "PodFailed", "")
-        elif unready:
-            ready = (
-                "False",
-                "ContainersNotReady",
-                f"containers with unready status: [{' '.join(unready)}]",
-            )
-        elif incomplete:
-            ready = ("False", "ContainersNotReady", initialized[2])
-    verdicts = {
-        "PodReadyToStartContainers": ("True" if sandboxed else "False", "", ""),
-        "Initialized": initialized,
-        "Ready": ready,
-        "ContainersReady": ready,
-        "PodScheduled": ("True", "", ""),
-    }
-    before = {condition.type: condition for condition in previous.conditions}
-    return tuple(
-        Condition(
-            type=kind,
-            status=verdict,
-            reason=reason,
-            message=message,
-            last_transition_time=(
-                before[kind].last_transition_time
-                if kind in before and before[kind].status == verdict
-                else now
-            ),
-            observed_generation=pod.metadata.generation,
-        )
-        for kind, (verdict, reason, message) in verdicts.items()
-    )

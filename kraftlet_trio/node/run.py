@@ -60,11 +60,15 @@ async def run_node(
     cloud: CloudClient,
     settings: NodeSettings,
     events: EventRecorder,
+    store: Store[Node],
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Be the node of *settings* until cancelled; started once it is registered with a status."""
-    node = _Node(kubernetes, cloud, settings, events)
+    """Be the node of *settings* until cancelled; started once it is registered with a status.
+
+    *store* is kept to hold our Node as the API server has it, and nothing else.
+    """
+    node = _Node(kubernetes, cloud, settings, events, store)
     async with trio.open_nursery() as nursery:
         await nursery.start(node.probe_forever)
         await nursery.start(node.report_forever)
@@ -95,7 +99,7 @@ class _Node:
     cloud: CloudClient
     settings: NodeSettings
     events: EventRecorder
-    store: Store[Node] = attrs.field(factory=Store, init=False)
+    store: Store[Node]
     _platform: Platform = attrs.field(factory=Platform, init=False)
     _present: Node | None = attrs.field(default=None, init=False)
     """As last read or written; None when it must be registered."""

@@ -14,7 +14,12 @@ import structlog
 import trio
 
 from kraftlet_trio.clock import utc_now
-from kraftlet_trio.cloud.errors import CloudError, CloudUnavailable
+from kraftlet_trio.cloud.errors import (
+    CloudError,
+    CloudRefused,
+    CloudUnavailable,
+    QuotaExceeded,
+)
 from kraftlet_trio.doorbell import Doorbell
 from kraftlet_trio.kubernetes.client import PatchKind
 from kraftlet_trio.kubernetes.errors import KubernetesError, KubernetesUnavailable, NotFound
@@ -24,9 +29,18 @@ from kraftlet_trio.mapping.container_status import Trouble
 from kraftlet_trio.mapping.pod_status import pod_status
 from kraftlet_trio.mapping.problems import ConfigurationProblem, ConfigurationWarning
 from kraftlet_trio.pods.context import PodContext
-from kraftlet_trio.pods.lifecycle import next_steps
+from kraftlet_trio.pods.lifecycle import QUOTA_EXCEEDED, next_steps
 from kraftlet_trio.pods.observation import PodObserver
-from kraftlet_trio.pods.plan import Failure, Memory, Observed, Plan, Step
+from kraftlet_trio.pods.plan import (
+    Failure,
+    Memory,
+    Observed,
+    Plan,
+    StartInstance,
+    Step,
+    UpdateInstance,
+)
+from kraftlet_trio.pods.runs import Runs
 from kraftlet_trio.pods.status import has_drifted, status_patch, tells_the_same
 from kraftlet_trio.pods.steps import PodSteps
 from kraftlet_trio.pods.transitions import PodEvent, transition_events
@@ -51,6 +65,7 @@ class PodActor:
     _memory: Memory = attrs.field(factory=Memory, init=False)
     _observer: PodObserver = attrs.field(init=False)
     _steps: PodSteps = attrs.field(init=False)
+    _runs: Runs = attrs.field(init=False)
     _watched: frozenset[str] = attrs.field(default=frozenset(), init=False)
     _warned: set[ConfigurationWarning] = attrs.field(factory=set, init=False)
     _written_at_version: str = attrs.field(default="", init=False)
@@ -60,8 +75,22 @@ class PodActor:
         self._observer = PodObserver(self._context, self._uid)
         self._steps = PodSteps(self._context, self._observer, self._memory)
 
+    def note_change(self) -> None:
+        """An object that the Pod refers to has come, changed or gone."""
+        for key, failure in self._memory.failures.items():
+            if failure.configuration:
+                self._memory.failures[key] = attrs.evolve(failure, retry_at=utc_now())
+        self._memory.to_refresh |= self._observer.refreshable()
+
     async def run(self) -> None:
         """Return when neither the Pod nor anything of it in the cloud is left."""
+        async with trio.open_nursery() as background:
+            self._runs = Runs(background, self._context.means, self._steps.tell, self._bell.ring)
+            self._steps.runs = self._runs
+            await self._tend()
+            background.cancel_scope.cancel()
+
+    async def _tend(self) -> None:
         first = self._observer.observe()
         if first is not None and first.owned:
             # Whoever owned it before may have asked for an instance that is not there yet.
@@ -74,12 +103,14 @@ class PodActor:
         try:
             while (observed := self._observer.observe()) is not None:
                 now = utc_now()
+                observed = self._runs.follow(observed, self._memory, now)
                 self._note_deletion(observed, now)
                 self._warn(observed)
                 plan = next_steps(observed, self._memory, now)
                 if plan.finished:
                     return
                 self._watch(plan.watch)
+                self._follow_objects()
                 status, retry_at = self._due_status(observed, plan, now)
                 if status is None and not plan.steps:
                     await self._rest(plan.wake_at, retry_at, now)
@@ -87,6 +118,13 @@ class PodActor:
                     await self._round(observed, status, plan)
         finally:
             self._watch(frozenset())
+            self._context.object_watches.follow(self._uid, frozenset())
+
+    def _follow_objects(self) -> None:
+        """Hear of what containers wait for, and of what is to be refreshed; of nothing else."""
+        waiting = any(failure.configuration for failure in self._memory.failures.values())
+        keys = self._observer.references() if waiting else self._observer.refreshed_references()
+        self._context.object_watches.follow(self._uid, keys)
 
     def _note_deletion(self, observed: Observed, now: datetime) -> None:
         if observed.vanished or observed.pod.metadata.deletion_timestamp is not None:
@@ -129,6 +167,8 @@ class PodActor:
             host_ip=self._context.settings.host_ip,
             now=now,
             stopped_for_good=plan.stopped_for_good,
+            failure=plan.failure,
+            ignored=observed.ignored,
         )
         if self._memory.reported is None and not has_drifted(present, status):
             self._memory.reported = status  # as an earlier daemon left it
@@ -185,15 +225,28 @@ class PodActor:
         try:
             await self._steps.perform(step)
         except ConfigurationProblem as problem:
-            self._fail(step.key, Trouble("CreateContainerConfigError", str(problem)), problem)
+            self._fail(step.key, Trouble(problem.waiting_reason, str(problem)), problem)
             self._tell_failure(step, problem.reason, str(problem))
         except CloudError as error:
-            self._fail(step.key, Trouble("CreateContainerError", str(error)), error)
-            self._tell_failure(step, "CreateInstanceFailed", str(error))
+            self._fail_in_cloud(step, error)
         except KubernetesError as error:
             self._fail(step.key, Trouble("CreateContainerError", str(error)), error)
         else:
             self._memory.failures.pop(step.key, None)
+
+    def _fail_in_cloud(self, step: Step, error: CloudError) -> None:
+        reason = "CreateInstanceFailed"
+        trouble = Trouble("CreateContainerError", str(error))
+        match step, error:
+            case StartInstance(container), QuotaExceeded():
+                self._memory.quota_refusals[container] = str(error)
+                reason = QUOTA_EXCEEDED
+            case UpdateInstance(), QuotaExceeded():
+                reason, trouble = "ResizeDeferred", Trouble("Deferred", str(error))
+            case UpdateInstance(), CloudRefused():
+                reason, trouble = "ResizeInfeasible", Trouble("Infeasible", str(error))
+        self._fail(step.key, trouble, error)
+        self._tell_failure(step, reason, str(error))
 
     def _fail(self, key: str, trouble: Trouble, error: Exception) -> None:
         before = self._memory.failures.get(key)
@@ -206,7 +259,10 @@ class PodActor:
         if isinstance(error, CloudUnavailable | KubernetesUnavailable) and error.retry_after:
             seconds = max(seconds, error.retry_after)
         self._memory.failures[key] = Failure(
-            trouble=trouble, attempts=attempts, retry_at=utc_now() + timedelta(seconds=seconds)
+            trouble=trouble,
+            attempts=attempts,
+            retry_at=utc_now() + timedelta(seconds=seconds),
+            configuration=isinstance(error, ConfigurationProblem),
         )
         log.warning(
             "step failed",

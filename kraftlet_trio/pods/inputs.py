@@ -11,12 +11,18 @@ from kraftlet_trio.kubernetes.errors import NotFound
 from kraftlet_trio.kubernetes.objects import ConfigMap, Secret
 from kraftlet_trio.kubernetes.pod import Container
 from kraftlet_trio.kubernetes.resources import CONFIG_MAPS, SECRETS
+from kraftlet_trio.mapping.command_line import command_line
 from kraftlet_trio.mapping.environment import Environment, references, resolve
+from kraftlet_trio.mapping.image_reference import image_request
+from kraftlet_trio.mapping.instance_updates import content_hash, noted
 from kraftlet_trio.mapping.instances import instance_request
 from kraftlet_trio.mapping.problems import ConfigurationWarning
+from kraftlet_trio.mapping.volumes import PodVolume, mounts
 from kraftlet_trio.pods.claim_volumes import claim_volumes
 from kraftlet_trio.pods.context import PodContext
 from kraftlet_trio.pods.observation import PodObserver
+from kraftlet_trio.pods.pod_volumes import smallest_volume_mb
+from kraftlet_trio.pods.referred_objects import referred_objects
 
 
 @attrs.frozen
@@ -28,8 +34,11 @@ class InstanceInputs:
     warn: Callable[[ConfigurationWarning, str], None]
     """Told of what has no effect, and in which container."""
 
-    async def request(self, container: Container) -> InstanceRequest:
-        """The instance that *container* is to become.
+    async def request(self, container: Container, own_address: str = "") -> InstanceRequest:
+        """The instance that *container* is to become, with notes of what it is made of.
+
+        *own_address* is the one that its instance has got, once it exists. Where the container's
+        environment has to tell it, an instance without one is made stopped.
 
         Raises:
             ConfigurationProblem: something it refers to is missing, or cannot be.
@@ -37,19 +46,38 @@ class InstanceInputs:
         """
         pod, wishes, settings = self.observer.present, self.observer.wishes, self.context.settings
         group = wishes.groups.get(container.name)
-        return instance_request(
+        environment = await self._environment(container)
+        request = instance_request(
             pod,
             container,
             owner=self.context.owner,
             naming=settings.naming,
             options=wishes.options,
-            environment=await self._environment(container),
+            image=image_request(container, None),
+            args=command_line(container, None, environment),
+            environment=environment,
             group=group.name if group else wishes.own_groups.get(container.name),
-            init=container in pod.spec.init_containers,
-            claim_volumes=await claim_volumes(
-                self.context.kubernetes, self.context.claims, pod, container
+            volumes=mounts(
+                pod,
+                container,
+                claim_volumes=await claim_volumes(
+                    self.context.kubernetes, self.context.claims, pod, container
+                ),
+                pod_volumes=wishes.own_volumes,
             ),
         )
+        return noted(request, wishes.specs[container.name], content_hash(request), None)
+
+    def depends_on_others(self, container: Container) -> bool:
+        """Whether its instance may be out of date although the Pod has not changed."""
+        return bool(referred_objects(self.observer.present, [container]))
+
+    async def own_volumes(self, container: Container) -> tuple[PodVolume, ...]:
+        """The volumes of this Pod alone that *container* mounts, to be made before its instance."""
+        mounted = {mount.name for mount in container.volume_mounts}
+        smallest = await smallest_volume_mb(self.context.cloud)
+        every = self.observer.own_volumes(smallest)
+        return tuple(one for one in every if one.volume in mounted)
 
     async def _environment(self, container: Container) -> Environment:
         needed = references(container)

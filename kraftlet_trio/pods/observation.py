@@ -7,14 +7,20 @@ from collections.abc import Mapping, Set
 import attrs
 
 from kraftlet_trio.cloud.objects import Instance, ServiceGroupRequest
+from kraftlet_trio.kubernetes.object_watches import ObjectKey
 from kraftlet_trio.kubernetes.pod import Pod, PodUID
-from kraftlet_trio.mapping.annotations import SERVICE_GROUPS, PodOptions, pod_options
+from kraftlet_trio.mapping.annotations import SERVICE_GROUPS, PodOptions, Refresh, pod_options
+from kraftlet_trio.mapping.instance_updates import SpecHash, spec_hash
 from kraftlet_trio.mapping.names import container_of
 from kraftlet_trio.mapping.problems import ConfigurationWarning
 from kraftlet_trio.mapping.services import ContainerGroup, container_groups, default_group
+from kraftlet_trio.mapping.unsupported import unsupported_problem, unsupported_warning
+from kraftlet_trio.mapping.volumes import PodVolume, pod_volumes, volume_warnings
+from kraftlet_trio.pods.admission import Refusal, refusal
 from kraftlet_trio.pods.claim_volumes import claim_troubles
 from kraftlet_trio.pods.context import PodContext
 from kraftlet_trio.pods.plan import Observed
+from kraftlet_trio.pods.referred_objects import referred_objects
 
 
 @attrs.frozen
@@ -26,6 +32,12 @@ class Wishes:
     """By container name."""
     own_groups: Mapping[str, ServiceGroupRequest] = attrs.field(factory=dict)
     """Groups to be made along with the container's instance, where no Service publishes the Pod."""
+    specs: Mapping[str, SpecHash] = attrs.field(factory=dict)
+    """What its containers ask for of that which may change while they run."""
+    own_volumes: tuple[PodVolume, ...] = ()
+    """Cloud volumes to be made for this Pod alone; their sizes may yet grow."""
+    blocked: str = ""
+    """Why none of its containers can run."""
     warnings: tuple[ConfigurationWarning, ...] = ()
 
 
@@ -58,8 +70,8 @@ class PodObserver:
             return None
         ending = present is None or self.pod.metadata.deletion_timestamp is not None
         recorded = self._recorded(self.pod)
-        if not ending:
-            self._refresh_wishes(self.pod)
+        self._refresh_wishes(self.pod)
+        options = self.wishes.options
         instances, surplus = self._instances(self.pod)
         joined = {
             instance.service_group.name
@@ -75,7 +87,14 @@ class PodObserver:
             pod=self.pod,
             vanished=present is None,
             owned=self._is_owned(self.pod),
-            autostart=self.wishes.options.autostart,
+            autostart=options.autostart,
+            ignored=options.ignored,
+            refresh=options.refresh,
+            blocked=self.wishes.blocked,
+            specs=self.wishes.specs,
+            own_volumes=bool(self.wishes.own_volumes),
+            refusal=self._refusal(self.pod),
+            reclaims=self._is_reclaimed(self.pod),
             recorded_groups=recorded,
             wanted_groups=wanted,
             ready_groups=frozenset(name for name in wanted.values() if groups.is_ready(name)),
@@ -120,7 +139,59 @@ class PodObserver:
         ]
         for container_group in groups.values():
             warnings += container_group.problems
-        self.wishes = Wishes(options, groups, own_groups, tuple(dict.fromkeys(warnings)))
+        warnings += volume_warnings(pod)
+        blocking = [problem.message for problem in options.blocking]
+        if options.strict and (problem := unsupported_problem(pod)) is not None:
+            blocking.append(problem.message)
+        elif (warning := unsupported_warning(pod)) is not None:
+            warnings.append(warning)
+        self.wishes = Wishes(
+            options,
+            groups,
+            own_groups,
+            {
+                container.name: spec_hash(container, options.of(container.name).scale_to_zero)
+                for container in (*pod.spec.init_containers, *pod.spec.containers)
+            },
+            self.own_volumes(),
+            "; ".join(blocking),
+            tuple(dict.fromkeys(warnings)),
+        )
+
+    def own_volumes(self, smallest_mb: int = 0) -> tuple[PodVolume, ...]:
+        """The cloud volumes of the Pod's own, none less than *smallest_mb* MiB large."""
+        return pod_volumes(
+            self.present,
+            owner=self.context.owner,
+            naming=self.context.settings.naming,
+            min_volume_mb=smallest_mb,
+            host_paths=self.context.settings.host_path_volumes,
+        )
+
+    def _refusal(self, pod: Pod) -> Refusal | None:
+        """Of a Pod that nothing was made for yet: what runs is not turned away."""
+        if self._is_owned(pod) and self.context.settings.finalizer:
+            return None
+        return refusal(pod, self.context.settings, self.context.node())
+
+    def _is_reclaimed(self, pod: Pod) -> bool:
+        controlled = any(owner.controller for owner in pod.metadata.owner_references)
+        return controlled and self.context.settings.reclaims_failed_pods
+
+    def references(self) -> frozenset[ObjectKey]:
+        """All that its containers are made of."""
+        pod = self.present
+        return referred_objects(pod, (*pod.spec.init_containers, *pod.spec.containers))
+
+    def refreshed_references(self) -> frozenset[ObjectKey]:
+        """What its containers are to follow while they run, if they ask for that."""
+        return frozenset() if self.wishes.options.refresh == Refresh.OFF else self.references()
+
+    def refreshable(self) -> frozenset[str]:
+        """Containers that are to be given what changes while they run."""
+        if self.wishes.options.refresh == Refresh.OFF:
+            return frozenset()
+        return frozenset(one.name for one in self.present.spec.containers)
 
     def _instances(self, pod: Pod) -> tuple[dict[str, Instance], tuple[Instance, ...]]:
         names = {one.name for one in (*pod.spec.init_containers, *pod.spec.containers)}

@@ -8,6 +8,7 @@ import attrs
 
 from kraftlet_trio.kubernetes.pod import ContainerState, ContainerStatus, Pod, PodStatus
 from kraftlet_trio.kubernetes.serialization import unstructure
+from kraftlet_trio.mapping.pod_conditions import RESIZE_CONDITIONS
 
 
 def status_patch(pod: Pod, status: PodStatus) -> dict[str, Any]:
@@ -25,7 +26,11 @@ def status_patch(pod: Pod, status: PodStatus) -> dict[str, Any]:
         # Null clears what the condition said before; left out, it would stay.
         condition.setdefault("reason", None)
         condition.setdefault("message", None)
-    for field in ("containerStatuses", "initContainerStatuses"):
+    told = {condition["type"] for condition in body.get("conditions", ())}
+    for condition in pod.status.conditions:
+        if condition.type in RESIZE_CONDITIONS and condition.type not in told:
+            body.setdefault("conditions", []).append({"type": condition.type, "$patch": "delete"})
+    for field in ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"):
         for one in body.get(field, ()):
             # Required by the API although their zero value is a default here.
             one.setdefault("ready", False)

@@ -6,6 +6,7 @@ again: it finds what an earlier attempt left behind.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -14,32 +15,51 @@ import structlog
 
 from kraftlet_trio.clock import utc_now
 from kraftlet_trio.cloud import objects as cloud
-from kraftlet_trio.cloud.errors import CloudUnavailable, NameTaken, ResourceNotFound
-from kraftlet_trio.cloud.objects import Instance, InstanceRequest, InstanceServiceGroup
+from kraftlet_trio.cloud.errors import CloudError, CloudUnavailable, NameTaken, ResourceNotFound
+from kraftlet_trio.cloud.objects import (
+    Instance,
+    InstancePatch,
+    InstanceRequest,
+    InstanceServiceGroup,
+)
 from kraftlet_trio.kubernetes.client import PatchKind
 from kraftlet_trio.kubernetes.errors import Conflict, NotFound
 from kraftlet_trio.kubernetes.objects import ObjectReference
-from kraftlet_trio.kubernetes.pod import Container, Pod
+from kraftlet_trio.kubernetes.pod import Container, Pod, PodUID
 from kraftlet_trio.kubernetes.resources import PODS
 from kraftlet_trio.mapping.annotations import SERVICE_GROUPS
+from kraftlet_trio.mapping.container_state import run_key
 from kraftlet_trio.mapping.container_status import container_status_of, runs_told
+from kraftlet_trio.mapping.instance_updates import instance_patch, renewal_of
+from kraftlet_trio.mapping.last_words import MOST_BYTES, last_words
 from kraftlet_trio.mapping.names import pod_uid_of
 from kraftlet_trio.mapping.problems import ConfigurationProblem, ConfigurationWarning
 from kraftlet_trio.pods.back_off import bumped, recalled
 from kraftlet_trio.pods.context import PodContext
+from kraftlet_trio.pods.hooks import HookKind
 from kraftlet_trio.pods.inputs import InstanceInputs
+from kraftlet_trio.pods.last_consoles import read_end
 from kraftlet_trio.pods.observation import PodObserver
 from kraftlet_trio.pods.plan import (
+    Annotate,
+    ClearAway,
     CreateInstance,
     DeleteInstance,
+    DeleteVolumes,
     LetGo,
     LookUpInstances,
     Memory,
+    ReadLastWords,
+    Reclaim,
     RecordOwnership,
+    StartHook,
     StartInstance,
     Step,
     StopInstance,
+    UpdateInstance,
 )
+from kraftlet_trio.pods.pod_volumes import ensure, remove
+from kraftlet_trio.pods.runs import Runs
 from kraftlet_trio.pods.transitions import PodEvent
 
 log = structlog.get_logger()
@@ -53,6 +73,8 @@ class PodSteps:
     observer: PodObserver
     memory: Memory
     inputs: InstanceInputs = attrs.field(init=False)
+    runs: Runs = attrs.field(init=False)
+    """Set by the actor, in whose nursery hooks run."""
 
     def __attrs_post_init__(self) -> None:
         self.inputs = InstanceInputs(self.context, self.observer, self._warn)
@@ -65,12 +87,28 @@ class PodSteps:
                 await self._create_instance(container)
             case StartInstance(container, uuid, restart):
                 await self._start_instance(container, uuid, restart=restart)
-            case StopInstance(container, uuid, drain_seconds):
-                await self._stop_instance(container, uuid, drain_seconds)
+            case UpdateInstance(container, uuid):
+                await self._update_instance(container, uuid)
+            case StartHook(kind, container, uuid, seconds):
+                self._start_hook(kind, container, uuid, seconds)
+            case StopInstance():
+                await self._stop_instance(step)
+            case ReadLastWords(_, uuid):
+                await self._read_last_words(uuid)
             case DeleteInstance(container, uuid):
                 await self._delete_instance(container, uuid)
+            case ClearAway(container, uuid):
+                await self._clear_away(container, uuid)
             case LookUpInstances(containers):
                 await self._look_up(containers)
+            case DeleteVolumes():
+                await remove(self.context.cloud, self._pod.metadata.uid)
+                self.memory.volumes_deleted = True
+            case Annotate(annotations):
+                uid = self._pod.metadata.uid
+                await self._patch_pod({"metadata": {"uid": uid, "annotations": dict(annotations)}})
+            case Reclaim():
+                await self._reclaim()
             case LetGo():
                 await self._let_go()
 
@@ -122,6 +160,8 @@ class PodSteps:
     async def _create_instance(self, name: str) -> None:
         container = self._container(name)
         request = await self.inputs.request(container)
+        if self.observer.wishes.own_volumes:
+            await ensure(self.context.cloud, await self.inputs.own_volumes(container))
         self.tell(PodEvent("Normal", "Pulling", f'Pulling image "{container.image}"', name))
         self.memory.uncertain.add(name)
         try:
@@ -139,7 +179,7 @@ class PodSteps:
             self.memory.uncertain.discard(name)
             raise
         self.memory.uncertain.discard(name)
-        self.memory.stop_asked.discard(instance.uuid)
+        self.memory.forget_stop(instance.uuid)
         self.context.feed.put(instance)
         log.info("instance created", container=name, instance=instance.uuid)
         self.tell(PodEvent("Normal", "Created", f"Created container: {name}", name))
@@ -162,48 +202,139 @@ class PodSteps:
 
     async def _start_instance(self, name: str, uuid: str, *, restart: bool) -> None:
         instance = self.context.feed.instances.get(uuid)
+        if instance is not None:
+            await self._bring_up_to_date(self._container(name), instance, restart=restart)
         try:
             await self.context.cloud.start_instance(uuid)
         except ResourceNotFound:
             self.context.feed.forget(uuid)
             return
         log.info("instance started", container=name, instance=uuid, restart=restart)
+        self.memory.forget_stop(uuid)
         if instance is None:
             return
         if restart:
             self._note_restart(name, instance.stopped_at or utc_now())
+        present = self.context.feed.instances.get(uuid, instance)
         self.context.feed.put(
-            attrs.evolve(instance, state=cloud.STARTING, stop_reason=None, exit_code=None)
+            attrs.evolve(present, state=cloud.STARTING, stop_reason=None, exit_code=None)
         )
+
+    async def _bring_up_to_date(
+        self, container: Container, instance: Instance, *, restart: bool
+    ) -> None:
+        """A run begins with what ConfigMaps and Secrets hold then, as the kubelet's do."""
+        if restart and not self.inputs.depends_on_others(container):
+            return
+        if not restart:
+            return
+        request = await self.inputs.request(container, instance.private_ip)
+        patch = instance_patch(instance, request, renews=False)
+        if patch != InstancePatch():
+            await self._patch_instance(container.name, instance, patch)
 
     def _note_restart(self, name: str, ended_at: datetime) -> None:
         reported = container_status_of(self.memory.reported or self._pod.status, name)
         self.memory.restarted[name] = runs_told(reported)
+        if name in self.memory.restarting:
+            self.memory.restarting.discard(name)
+            return
         back_off = self.memory.back_offs.get(name)
         if back_off is None and reported is not None:
             back_off = recalled(reported, ended_at)
         self.memory.back_offs[name] = bumped(back_off, ended_at, utc_now())
 
-    async def _stop_instance(self, name: str, uuid: str, drain_seconds: float) -> None:
-        self.tell(PodEvent("Normal", "Killing", f"Stopping container {name}", name))
+    async def _stop_instance(self, step: StopInstance) -> None:
+        if step.uuid not in self.memory.stop_asked:
+            text = f"Stopping container {step.container}"
+            if step.why:
+                text = f"Container {step.container} {step.why}"
+            self.tell(PodEvent("Normal", "Killing", text, step.container))
+        self.memory.stop_begun.setdefault(step.uuid, utc_now())
+        if step.again:
+            self.memory.restarting.add(step.container)
         try:
             await self.context.cloud.stop_instance(
-                uuid, drain_timeout_ms=max(0, round(drain_seconds * 1000))
+                step.uuid,
+                drain_timeout_ms=max(0, round(step.drain_seconds * 1000)),
+                force=step.force,
             )
         except ResourceNotFound:
-            self.context.feed.forget(uuid)
+            self.context.feed.forget(step.uuid)
             return
-        self.memory.stop_asked.add(uuid)
-        instance = self.context.feed.instances.get(uuid)
+        self.memory.stop_asked.add(step.uuid)
+        if step.force:
+            self.memory.stop_forced.add(step.uuid)
+        instance = self.context.feed.instances.get(step.uuid)
         if instance is not None and instance.state == cloud.STANDBY:
             # Only one that a later read still finds asleep has slept through it.
             self.context.feed.put(attrs.evolve(instance, state=cloud.STOPPING))
-        log.info("instance told to stop", container=name, instance=uuid)
+        log.info("instance told to stop", container=step.container, instance=step.uuid)
+
+    def _start_hook(self, kind: HookKind, name: str, uuid: str, seconds: float | None) -> None:
+        instance = self.context.feed.instances.get(uuid)
+        if instance is not None:
+            if kind == "preStop":
+                self.memory.stop_begun.setdefault(uuid, utc_now())
+            container = self._container(name)
+            self.runs.hooks.start(kind, run_key(instance), container, instance, seconds)
+
+    async def _update_instance(self, name: str, uuid: str) -> None:
+        instance = self.context.feed.instances.get(uuid)
+        self.memory.to_refresh.discard(name)
+        if instance is None:
+            return
+        now = utc_now()
+        renewal = renewal_of(instance)
+        request = await self.inputs.request(self._container(name), instance.private_ip)
+        patch = instance_patch(instance, request, renews=renewal is not None and renewal <= now)
+        if patch == InstancePatch():
+            return
+        await self._patch_instance(name, instance, patch)
+
+    async def _patch_instance(self, name: str, instance: Instance, patch: InstancePatch) -> None:
+        try:
+            await self.context.cloud.update_instance(instance.uuid, patch)
+        except ResourceNotFound:
+            self.context.feed.forget(instance.uuid)
+            return
+        log.info("instance updated", container=name, instance=instance.uuid)
+        if patch.image is not None:
+            # What crashed was the former image.
+            self.memory.back_offs.pop(name, None)
+            self.memory.restarting.add(name)
+        # Its tags change at once; the rest shows in the next read.
+        [present] = await self.context.cloud.get_instances(uuids=[instance.uuid]) or [instance]
+        self.context.feed.put(present)
+
+    async def _read_last_words(self, uuid: str) -> None:
+        instance = self.context.feed.instances.get(uuid)
+        if instance is None:
+            return
+        words = ""
+        try:
+            words = last_words((await read_end(self.context.cloud, uuid, MOST_BYTES)).data)
+        except CloudError as error:
+            log.warning("console not read", instance=uuid, error=str(error))
+        self.memory.last_words = {run_key(instance): words}
+
+    async def _clear_away(self, name: str, uuid: str) -> None:
+        uid = self._pod.metadata.uid
+        await self.context.last_consoles.keep(self.context.cloud, PodUID(uid), name, uuid)
+        await self._delete_instance(name, uuid)
+
+    async def _reclaim(self) -> None:
+        metadata = self._pod.metadata
+        log.info("pod reclaimed")
+        with suppress(NotFound, Conflict):
+            await self.context.kubernetes.delete(
+                PODS, metadata.name, namespace=metadata.namespace, uid=metadata.uid
+            )
 
     async def _delete_instance(self, name: str, uuid: str) -> None:
         await self.context.cloud.delete_instance(uuid)
         self.context.feed.forget(uuid)
-        self.memory.stop_asked.discard(uuid)
+        self.memory.forget_stop(uuid)
         log.info("instance deleted", container=name, instance=uuid)
 
     async def _look_up(self, containers: frozenset[str]) -> None:

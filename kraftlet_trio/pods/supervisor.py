@@ -29,6 +29,7 @@ class PodActors:
     _nursery: trio.Nursery
     _context: PodContext
     _bells: dict[PodUID, Doorbell] = attrs.field(factory=dict, init=False)
+    _actors: dict[PodUID, PodActor] = attrs.field(factory=dict, init=False)
 
     def wake(self, uid: PodUID) -> None:
         """Make the Pod's actor look again, if there is one or the Pod exists."""
@@ -38,6 +39,13 @@ class PodActors:
         elif self._context.pods.get(uid) is not None:
             self._bells[uid] = Doorbell()
             self._nursery.start_soon(self._run, uid, name=f"pod {uid}")
+
+    def note_change(self, uid: PodUID) -> None:
+        """An object that the Pod refers to has come, changed or gone."""
+        actor = self._actors.get(uid)
+        if actor is not None:
+            actor.note_change()
+            self.wake(uid)
 
     def wake_namespaces(self, namespaces: Iterable[str]) -> None:
         """Wake all Pods there: one of their Services or claims changed."""
@@ -55,8 +63,9 @@ class PodActors:
             )
         with _actors.track_inprogress():
             while True:
+                actor = self._actors[uid] = PodActor(self._context, uid, self._bells[uid])
                 try:
-                    await PodActor(self._context, uid, self._bells[uid]).run()
+                    await actor.run()
                 except Exception:  # a bug stays in its Pod, the others go on
                     log.exception("pod actor crashed")
                     _bugs.inc()
@@ -64,4 +73,5 @@ class PodActors:
                 else:
                     break
         # No await since the actor's last look: no wake() can be lost here.
-        del self._bells[uid]
+        del self._bells[uid], self._actors[uid]
+        self._context.last_consoles.forget(uid)

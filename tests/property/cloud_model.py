@@ -67,6 +67,10 @@ class Cloud:
             case cloud.STANDBY:
                 self._stopped(uuid, stop_reason=USER)
 
+    def kill(self, uuid: str) -> None:
+        if self.instances[uuid].state != cloud.STOPPED:
+            self._stopped(uuid, stop_reason=USER | cloud.STOP_FORCED)
+
     def delete(self, uuid: str) -> None:
         self.instances.pop(uuid, None)
 

@@ -21,10 +21,12 @@ from kraftlet_trio.mapping.container_status import (
     last_end,
     runs_told,
 )
-from kraftlet_trio.mapping.pod_status import FAILED, SUCCEEDED, is_sidecar, pod_status, restartable
+from kraftlet_trio.mapping.pod_phase import FAILED, SUCCEEDED, is_sidecar, restartable
+from kraftlet_trio.mapping.pod_status import pod_status
 from kraftlet_trio.pods.back_off import bumped
 from kraftlet_trio.pods.lifecycle import next_steps
 from kraftlet_trio.pods.plan import (
+    ClearAway,
     CreateInstance,
     DeleteInstance,
     Failure,
@@ -282,18 +284,24 @@ class PodModel:
                 self._create(container, result)
             case StartInstance(container, uuid, restart):
                 self._start(container, uuid, result, restart=restart)
-            case StopInstance(container, uuid, drain_seconds):
-                assert drain_seconds > 0
+            case StopInstance(container, uuid, drain_seconds, _, force):
+                assert drain_seconds > 0 or force
                 self._check_stop(container)
+                self.memory.stop_begun.setdefault(uuid, self.now)
                 if uuid in self.cloud.instances:
-                    self.cloud.stop(uuid)
+                    self.cloud.kill(uuid) if force else self.cloud.stop(uuid)
                     _answer(result)
                     self.memory.stop_asked.add(uuid)
+                    if force:
+                        self.memory.stop_forced.add(uuid)
                     if self.seen[uuid].state == cloud.STANDBY:
                         self.seen[uuid] = attrs.evolve(self.seen[uuid], state=cloud.STOPPING)
                 else:
                     self.seen.pop(uuid, None)
             case DeleteInstance(_, uuid):
+                self._delete(uuid, result)
+            case ClearAway(_, uuid):
+                assert self.pod.status.phase == SUCCEEDED, "cleared away before it was told"
                 self._delete(uuid, result)
             case LookUpInstances(containers):
                 for name in containers:
@@ -337,6 +345,7 @@ class PodModel:
         before = self.seen[uuid]
         self.cloud.start(uuid)
         _answer(result)
+        self.memory.forget_stop(uuid)
         if restart:
             reported = self.memory.reported or self.pod.status
             self.memory.restarted[container] = runs_told(container_status_of(reported, container))
@@ -350,7 +359,7 @@ class PodModel:
     def _delete(self, uuid: str, result: str) -> None:
         instance = self.cloud.instances.get(uuid)
         if instance is not None:
-            if not self.deleting:
+            if not self.deleting and self.pod.status.phase not in TERMINAL:
                 self._check_end_is_reported(instance)
             elif not is_alive(self.seen[uuid]) and not self.vanished:
                 assert self.pod.status.phase in TERMINAL, "deleted before its end was reported"
@@ -358,7 +367,7 @@ class PodModel:
             self.cloud.delete(uuid)
         _answer(result)
         self.seen.pop(uuid, None)
-        self.memory.stop_asked.discard(uuid)
+        self.memory.forget_stop(uuid)
 
     # What may never happen
 

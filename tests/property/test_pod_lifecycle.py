@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from kraftlet_trio.kubernetes.pod import Container, Pod, PodStatus
 from kraftlet_trio.mapping.container_state import is_alive
 from kraftlet_trio.mapping.container_status import container_status_of, last_end
-from kraftlet_trio.mapping.pod_status import restartable
+from kraftlet_trio.mapping.pod_phase import restartable
 from tests.builders import a_container, a_pod, a_sidecar
 from tests.property.pod_model import FAILS, LOST, OK, TERMINAL, PodModel
 

@@ -34,7 +34,7 @@ CRASH_LOOPING = ContainerStatus(
     state=ContainerState(
         waiting=ContainerStateWaiting(
             reason="CrashLoopBackOff",
-            message="back-off 20s restarting failed container=app",
+            message="back-off 20s restarting failed container=app pod=web_default(u1)",
         )
     ),
     last_state=an_end(exit_code=3),
@@ -49,7 +49,14 @@ def status_of(previous, instance, held=Held(), *, container=None, **options):  #
         previous,
         instance,
         held,
-        **{"init": False, "creating": "ContainerCreating", "deleting": False, "now": NOW} | options,
+        **{
+            "init": False,
+            "creating": "ContainerCreating",
+            "deleting": False,
+            "pod": "web_default(u1)",
+            "now": NOW,
+        }
+        | options,
     )
 
 
@@ -168,7 +175,10 @@ def test_a_longer_back_off_changes_the_message_only():
         an_exited_instance(exit_code=3),
         attrs.evolve(CRASH_LOOP, back_off_seconds=40),
     )
-    assert status.state.waiting.message == "back-off 40s restarting failed container=app"
+    assert (
+        status.state.waiting.message
+        == "back-off 40s restarting failed container=app pod=web_default(u1)"
+    )
     assert status.last_state == an_end(exit_code=3)
     assert status.restart_count == 1
 

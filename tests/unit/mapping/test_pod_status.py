@@ -6,15 +6,15 @@ import pytest
 from kraftlet_trio.cloud import objects as cloud
 from kraftlet_trio.kubernetes.pod import IP, ContainerState, PodStatus
 from kraftlet_trio.mapping.container_status import Held, Trouble
-from kraftlet_trio.mapping.pod_status import (
+from kraftlet_trio.mapping.pod_phase import (
     FAILED,
     PENDING,
     RUNNING,
     SUCCEEDED,
     is_over,
-    pod_status,
     restartable,
 )
+from kraftlet_trio.mapping.pod_status import pod_status
 from tests.builders import (
     NOW,
     a_new_instance,
