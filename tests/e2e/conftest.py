@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,10 @@ LOG_TAILS = {
 }
 """What a failed test shows, in bytes."""
 # What a scenario may make, workloads before what they use.
-KINDS = "deployments,statefulsets,jobs,pods,services,persistentvolumeclaims"
+KINDS = (
+    "cronjobs,deployments,statefulsets,jobs,pods,"
+    "services,persistentvolumeclaims,poddisruptionbudgets"
+)
 
 
 @pytest.fixture(scope="session")
@@ -64,13 +68,32 @@ def running_daemon(
             daemon.stop()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def cloud(running_daemon: tuple[Daemon, Cloud, AuditLog]) -> Cloud:
     return running_daemon[1]
 
 
 @pytest.fixture
 def daemon(running_daemon: tuple[Daemon, Cloud, AuditLog], kubectl: Kubectl) -> Iterator[Daemon]:
+    """A running daemon and its Ready node, for a test that has the cluster to itself."""
+    with _tidy_world(running_daemon, kubectl) as daemon:
+        yield daemon
+
+
+@pytest.fixture(scope="module")
+def shared_daemon(
+    running_daemon: tuple[Daemon, Cloud, AuditLog], kubectl: Kubectl
+) -> Iterator[Daemon]:
+    """As ``daemon``, for a module whose objects are all made at once, so that they take their time
+    together; its tests look at one of them each, in the cloud too only at that one."""
+    with _tidy_world(running_daemon, kubectl) as daemon:
+        yield daemon
+
+
+@contextmanager
+def _tidy_world(
+    running_daemon: tuple[Daemon, Cloud, AuditLog], kubectl: Kubectl
+) -> Iterator[Daemon]:
     """A running daemon and its Ready node. Afterwards the default namespace and the cloud are
     empty again, and the daemon has neither asked for what the chart does not grant it nor logged
     an exception that nobody expected."""

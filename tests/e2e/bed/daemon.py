@@ -41,6 +41,7 @@ class Daemon:
                 "KRAFTLET_NODE_INTERNAL_IP": "127.0.0.1",
                 # Not 0: the node says where it listens before it does.
                 "KRAFTLET_ADDR": f"127.0.0.1:{free_port()}",
+                "KRAFTLET_HEALTH_ADDR": "127.0.0.1:0",
                 "KRAFTLET_NAMESPACE": "kraftlet",
                 "KRAFTLET_UKC_DEFAULT_METRO": self.cloud_url,
                 "KRAFTLET_UKC_TOKEN_FILE": str(token),

@@ -58,3 +58,13 @@ class Kubectl:
             "--filename=-",
             stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}),
         )
+
+    def evict(self, pod: str) -> None:
+        """As ``drain`` does. Raises KubectlError where a budget does not allow it."""
+        self(
+            *("create", "--raw", f"/api/v1/namespaces/default/pods/{pod}/eviction"),
+            "--filename=-",
+            stdin=json.dumps(
+                {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod}}
+            ),
+        )
