@@ -199,15 +199,22 @@ def containers(draw: st.DrawFn, name: str = "app") -> Container:
 
 def pod_annotations() -> st.SearchStrategy[dict[str, str]]:
     """Annotations that the mapping reads, with good and bad values, and strangers."""
-    keys = [
-        "autostart",
+    of_containers = [
         "template",
+        "plugins",
         "scale_to_zero.policy",
         "scale_to_zero.stateful",
         "scale_to_zero.cooldown_time_ms",
+        "scale_to_zero.notify_time_ms",
+    ]
+    keys = [
+        *("autostart", "ignore", "enable-exec", "refresh", "strict"),
+        *of_containers,
+        *(f"{key}.{container}" for key in of_containers for container in ("app", "side")),
     ]
     values = st.one_of(
-        st.sampled_from(["true", "False", "1", "on", "off", "idle", "500", "-1", "", " "]),
+        st.sampled_from(["true", "False", "1", "on", "off", "idle", "500", "1500", "-1", "", " "]),
+        st.sampled_from(["restart", "app", "app,side", "nobody", "tools/list.json", "a/b/c"]),
         st.text(max_size=8),
     )
     ours = st.sampled_from(keys).map(POD_PREFIX.__add__)
@@ -215,11 +222,22 @@ def pod_annotations() -> st.SearchStrategy[dict[str, str]]:
 
 
 def service_annotations() -> st.SearchStrategy[dict[str, str]]:
-    keys = ["domain", "domain.app", "domain.side"]
-    values = st.sampled_from(
-        ["foo", "app.example.com", "*.example.com", "Foo", "a_b", "", "x" * 63]
+    """Annotations that the mapping reads, with good and bad values, and a stranger."""
+    names = ["foo", "app.example.com", "*.example.com", "Foo", "a_b", "", "x" * 63]
+    domains = st.lists(st.sampled_from(names), max_size=3).map(",".join)
+    handlers = st.lists(st.sampled_from(["http", "tls", "redirect", "udp"]), max_size=3)
+    values = {
+        **dict.fromkeys(["domain", "domain.app", "domain.side"], domains),
+        **dict.fromkeys(["handlers.80", "handlers.443", "handlers.x"], handlers.map(", ".join)),
+        "redirect": st.sampled_from(["true", "false", "maybe"]),
+        "soft_limit": st.sampled_from(["1", "7", "0", "x", "70000"]),
+        "hard_limit": st.sampled_from(["5", "65535", "-1"]),
+        "unknown": st.just("value"),
+    }
+    keys = st.lists(st.sampled_from(sorted(values)), unique=True, max_size=5)
+    return keys.flatmap(
+        lambda chosen: st.fixed_dictionaries({SERVICE_PREFIX + key: values[key] for key in chosen})
     )
-    return st.dictionaries(st.sampled_from(keys).map(SERVICE_PREFIX.__add__), values)
 
 
 def container_names(max_size: int = 2) -> st.SearchStrategy[list[str]]:

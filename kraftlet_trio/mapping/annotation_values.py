@@ -51,8 +51,9 @@ class AnnotationReader:
         return self._values.get(key, "").strip()
 
     def items(self, key: str) -> tuple[str, ...]:
-        """Those of a list by comma, without blank ones."""
-        return tuple(filter(None, (part.strip() for part in self.text(key).split(","))))
+        """Those of a list by comma, each once, without blank ones."""
+        parts = (part.strip() for part in self.text(key).split(","))
+        return tuple(dict.fromkeys(filter(None, parts)))
 
     def boolean(self, key: str, *, default: bool) -> bool:
         text = self.text(key)

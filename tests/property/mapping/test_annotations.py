@@ -1,70 +1,80 @@
-from hypothesis import given
+import attrs
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from kraftlet_trio.kubernetes.objects import ObjectMeta, Service
-from kraftlet_trio.kubernetes.pod import Pod
+from kraftlet_trio.kubernetes.objects import ObjectMeta
 from kraftlet_trio.mapping.annotations import (
     POD_PREFIX,
-    SERVICE_PREFIX,
     PodOptions,
-    is_domain,
+    lasting_containers,
     pod_options,
-    service_domains,
 )
-from tests.strategies import (
-    hostile_metadata,
-    pod_annotations,
-    service_annotations,
-)
+from tests.builders import a_pod, a_sidecar
+from tests.strategies import hostile_metadata, hostile_pods, pod_annotations
 
 
 def options_of(annotations):
-    return pod_options(Pod(metadata=ObjectMeta(annotations=annotations)))
+    pod = a_pod(containers=["app", "side"], init=["setup", a_sidecar()], annotations=annotations)
+    return pod_options(pod)
 
 
-def domains_of(annotations):
-    return service_domains(Service(metadata=ObjectMeta(annotations=annotations)))
+def without(annotations, problems):
+    """*annotations* without what *problems* find fault with: whole values, or items of a list."""
+    rest = dict(annotations)
+    for problem in problems:
+        items = [item.strip() for item in rest[problem.key].split(",")]
+        if problem.value in items and len(items) > 1:
+            kept = [item for item in items if item != problem.value]
+            rest[problem.key] = ",".join(kept)
+        else:
+            del rest[problem.key]
+    return rest
 
 
 @given(pod_annotations())
 def test_what_is_reported_has_no_effect(annotations):
     options = options_of(annotations)
-    faulty = {problem.key for problem in options.problems}
-    rest = {key: value for key, value in annotations.items() if key not in faulty}
-    cleared = options_of(rest)
-    assert cleared.problems == ()
-    assert (cleared.autostart, cleared.template, cleared.scale_to_zero) == (
-        options.autostart,
-        options.template,
-        options.scale_to_zero,
-    )
+    cleared = options_of(without(annotations, options.problems + options.blocking))
+    assert cleared == attrs.evolve(options, problems=(), blocking=())
 
 
 @given(pod_annotations())
 def test_blank_annotations_are_absent_ones(annotations):
-    assert options_of(dict.fromkeys(annotations, " ")) == PodOptions()
+    assert options_of(dict.fromkeys(annotations, " ")) == options_of({})
 
 
-@given(service_annotations())
-def test_what_is_reported_of_a_service_has_no_effect(annotations):
-    domains = domains_of(annotations)
-    faulty = {problem.key for problem in domains.problems}
-    cleared = domains_of({key: text for key, text in annotations.items() if key not in faulty})
-    assert cleared.problems == ()
-    assert (cleared.common, cleared.of_container) == (domains.common, domains.of_container)
+@given(pod_annotations())
+def test_problems_name_key_value_and_cure(annotations):
+    options = options_of(annotations)
+    for problem in options.problems + options.blocking:
+        assert problem.value in annotations[problem.key]
+        assert problem.key in problem.message
+        assert problem.message.endswith(problem.cure)
+        assert problem.message.isprintable()
 
 
-@given(hostile_metadata())
-def test_only_our_annotations_of_a_pod_are_reported_and_each_once(metadata):
-    keys = [problem.key for problem in pod_options(Pod(metadata=metadata)).problems]
+@given(pod_annotations())
+def test_a_notice_is_shorter_than_its_cooldown(annotations):
+    options = options_of(annotations)
+    for container in ("app", "side", "proxy"):
+        sleep = options.of(container).scale_to_zero
+        assert sleep.notify_time_ms is None or 0 < sleep.notify_time_ms < sleep.cooldown_time_ms
+
+
+@settings(max_examples=20)
+@given(hostile_pods())
+def test_only_our_annotations_of_a_pod_are_reported_and_each_once(pod):
+    options = pod_options(pod)
+    keys = [problem.key for problem in options.problems]
     assert len(set(keys)) == len(keys)
-    assert all(key.startswith(POD_PREFIX) for key in keys)
+    faults = options.problems + options.blocking
+    assert len(set(faults)) == len(faults)
+    assert all(problem.key.startswith(POD_PREFIX) for problem in faults)
+    assert options.ignored <= {container.name for container in lasting_containers(pod)}
 
 
-@given(hostile_metadata())
-def test_every_domain_of_a_service_is_legal(metadata):
-    domains = service_domains(Service(metadata=metadata))
-    for domain in (*filter(None, [domains.common]), *domains.of_container.values()):
-        assert is_domain(domain)
-    for problem in domains.problems:
-        assert problem.key.startswith(SERVICE_PREFIX)
-        assert problem.message.isprintable() or not problem.key.isprintable()
+@given(hostile_metadata(), st.text(max_size=5))
+def test_options_of_any_container_can_be_asked_for(metadata, name):
+    pod = attrs.evolve(a_pod(), metadata=metadata)
+    assert pod_options(pod).of(name) is not None
+    assert PodOptions().of(name) == pod_options(attrs.evolve(pod, metadata=ObjectMeta())).of(name)

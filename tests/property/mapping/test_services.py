@@ -1,12 +1,18 @@
+import attrs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kraftlet_trio.mapping.annotations import is_domain
+from kraftlet_trio.cloud.objects import Service as PublishedPort
+from kraftlet_trio.mapping.annotation_values import is_domain
 from kraftlet_trio.mapping.names import Naming
+from kraftlet_trio.mapping.service_annotations import (
+    default_handlers,
+    possible_handlers,
+    service_options,
+)
 from kraftlet_trio.mapping.services import (
     container_groups,
     default_group,
-    handlers,
     selecting,
     service_problems,
 )
@@ -33,13 +39,15 @@ def targets_of(service, container, *, alone):
             yield port.port, port.target_port or port.port
 
 
+REDIRECTION = PublishedPort(port=80, destination_port=443, handlers=("http", "redirect"))
+
+
+def redirects(group):
+    return REDIRECTION in group.services
+
+
 def names_of(services):
     return {service.metadata.name for service in services}
-
-
-@given(st.integers(1, 65535))
-def test_handlers_are_the_ones_the_platform_accepts(port):
-    assert handlers(port) == {80: ("http",), 443: ("tls", "http")}.get(port, ("tls",))
 
 
 @given(strategies.publishable_pods(), service_lists)
@@ -59,12 +67,43 @@ def test_a_groups_ports_are_exactly_those_of_its_services(pod, services):
             continue
         published = {port.port: port.destination_port for port in group.services}
         assert len(published) == len(group.services)
-        assert set(published) == {public for public, _ in wanted}
+        assert all(port.handlers in possible_handlers(port.port) for port in group.services)
         # Of several targets, the first one of the oldest Service holds.
-        assert published == dict(reversed(wanted))
-        assert all(port.handlers == handlers(port.port) for port in group.services)
+        expected = dict(reversed(wanted))
+        if redirects(group):
+            assert 443 in expected
+            expected[80] = published[80]
+        assert published == expected
         conflicts = [p for p in group.problems if p.reason == "ConflictingServicePort"]
-        assert bool(conflicts) == any(published[public] != target for public, target in wanted)
+        assert bool(conflicts) == any(
+            dict(reversed(wanted))[public] != target for public, target in wanted
+        )
+
+
+@settings(max_examples=50)
+@given(strategies.publishable_pods(), service_lists)
+def test_port_80_redirects_only_where_a_service_says_so(pod, services):
+    asked = any(service_options(service).redirect for service in selecting(pod, services))
+    for group in container_groups(pod, services, Naming(), names_of(services)).values():
+        if group is not None:
+            assert asked or not redirects(group)
+            others = [port for port in group.services if port != REDIRECTION]
+            assert all(port.handlers == default_handlers(port.port) for port in others)
+
+
+@settings(max_examples=50)
+@given(strategies.publishable_pods(), service_lists, st.data())
+def test_an_ignored_container_counts_as_if_it_were_not_there(pod, services, data):
+    names = [container.name for container in pod.spec.containers]
+    ignored = data.draw(st.sets(st.sampled_from(names)))
+    kept = [container for container in pod.spec.containers if container.name not in ignored]
+    smaller = attrs.evolve(pod, spec=attrs.evolve(pod.spec, containers=tuple(kept)))
+    others = names_of(services)
+    assert container_groups(pod, services, Naming(), others, ignored=ignored) == (
+        container_groups(smaller, services, Naming(), others)
+    )
+    for container in kept:
+        assert default_group(pod, container, ignored=ignored) == default_group(smaller, container)
 
 
 @given(strategies.publishable_pods(), service_lists, st.randoms(use_true_random=False))

@@ -1,5 +1,7 @@
+from collections.abc import Collection
 from datetime import UTC, datetime
 
+import attrs
 import pytest
 
 from kraftlet_trio.cloud.objects import DomainRequest, ServiceGroupRequest
@@ -7,6 +9,7 @@ from kraftlet_trio.cloud.objects import Service as PublishedPort
 from kraftlet_trio.kubernetes.objects import ObjectMeta, Service, ServicePort, ServiceSpec
 from kraftlet_trio.kubernetes.pod import Container, ContainerPort, Pod, PodSpec
 from kraftlet_trio.mapping.names import Naming
+from kraftlet_trio.mapping.service_annotations import ConnectionLimits
 from kraftlet_trio.mapping.services import (
     ContainerGroup,
     container_groups,
@@ -26,10 +29,10 @@ def a_container(name: str = "app", *ports: int, **named: int) -> Container:
     )
 
 
-def a_pod(*containers: Container) -> Pod:
+def a_pod(*containers: Container, init: tuple[Container, ...] = ()) -> Pod:
     return Pod(
         metadata=ObjectMeta(name="web-0", namespace="default", labels={"app": "web", "v": "1"}),
-        spec=PodSpec(containers=containers),
+        spec=PodSpec(containers=containers, init_containers=init),
     )
 
 
@@ -42,7 +45,7 @@ def a_service(
             namespace="default",
             creation_timestamp=datetime(2025, 1, day, tzinfo=UTC),
             annotations={
-                "cloud.unikraft.v1.services/" + key.replace("_", "."): text
+                "cloud.unikraft.v1.services/" + key.replace("__", "."): text
                 for key, text in annotations.items()
             },
         ),
@@ -50,9 +53,11 @@ def a_service(
     )
 
 
-def groups(pod: Pod, *services: Service) -> dict[str, ContainerGroup | None]:
+def groups(
+    pod: Pod, *services: Service, ignored: Collection[str] = ()
+) -> dict[str, ContainerGroup | None]:
     names = {service.metadata.name for service in services}
-    return dict(container_groups(pod, services, Naming(), names))
+    return dict(container_groups(pod, services, Naming(), names, ignored=ignored))
 
 
 def published(group: ContainerGroup | None) -> dict[int, int | None]:
@@ -165,6 +170,84 @@ def test_a_containers_group_leaves_a_name_to_the_service_that_has_it():
     assert hashed.startswith("web-app-")
 
 
+def test_an_ignored_container_does_not_count():
+    pod = a_pod(a_container("app", 8080), a_container("sidecar", 9090))
+    service = a_service(ServicePort(port=443, target_port=7070), ServicePort(port=9090), domain="a")
+    [(name, group)] = groups(pod, service, ignored={"sidecar"}).items()
+    assert name == "app"
+    assert group is not None
+    assert group.name == "my-svc"
+    assert published(group) == {443: 7070, 9090: 9090}
+    assert group.domains == (DomainRequest(name="a"),)
+    assert groups(pod, service, ignored={"app", "sidecar"}) == {}
+
+
+def test_a_sidecar_is_published_where_it_declares_a_services_port():
+    proxy = attrs.evolve(a_container("proxy", 8443), restart_policy="Always")
+    pod = a_pod(a_container("app"), init=(proxy, a_container("setup", 8443)))
+    service = a_service(
+        ServicePort(port=443, target_port=8443), ServicePort(port=80, target_port=8080)
+    )
+    found = groups(pod, service)
+    assert {name: group.name for name, group in found.items() if group} == {
+        "proxy": "my-svc-proxy",
+        "app": "my-svc",
+    }
+    assert published(found["proxy"]) == {443: 8443}
+    assert published(found["app"]) == {80: 8080}
+    assert published(groups(pod, service, ignored={"proxy"})["app"]) == {443: 8443, 80: 8080}
+
+
+@pytest.mark.parametrize(
+    "ports", [(ServicePort(port=443),), (ServicePort(port=443), ServicePort(port=80))]
+)
+def test_a_redirect_leads_from_port_80_to_port_443(ports):
+    group = groups(a_pod(a_container("app")), a_service(*ports, redirect="true"))["app"]
+    assert group is not None
+    assert group.services == (
+        PublishedPort(port=80, destination_port=443, handlers=("http", "redirect")),
+        PublishedPort(port=443, destination_port=443, handlers=("tls", "http")),
+    )
+    assert group.problems == ()
+
+
+def test_a_redirect_to_a_port_that_is_not_published_has_no_effect():
+    pod = a_pod(a_container("app", 8080))
+    group = groups(pod, a_service(ServicePort(port=80), handlers__80="http, redirect"))["app"]
+    assert group is not None
+    assert group.services == (PublishedPort(port=80, destination_port=80, handlers=("http",)),)
+    [problem] = group.problems
+    assert problem.reason == "InvalidAnnotation"
+    assert "add that port to the Service" in problem.message
+
+
+def test_a_redirect_is_only_for_the_container_behind_port_443():
+    pod = a_pod(a_container("app", 8080), a_container("side", 9090))
+    service = a_service(
+        ServicePort(port=443, target_port=8080), ServicePort(port=9090), redirect="true"
+    )
+    found = groups(pod, service)
+    assert published(found["app"]) == {80: 443, 443: 8080}
+    assert published(found["side"]) == {9090: 9090}
+    assert all(group is not None and group.problems == () for group in found.values())
+
+
+def test_limits_of_the_oldest_service_that_has_some_hold():
+    pod = a_pod(a_container("app"))
+    services = [
+        a_service(ServicePort(port=443), name="a", day=1),
+        a_service(ServicePort(port=443), name="b", day=2, soft_limit="5"),
+        a_service(ServicePort(port=443), name="c", day=3, hard_limit="9"),
+    ]
+    group = groups(pod, *services)["app"]
+    assert group is not None
+    assert group.limits == ConnectionLimits(5, 65535)
+    [problem] = group.problems
+    assert problem.reason == "ConflictingServiceLimits"
+    assert "limits of Service c have no effect" in problem.message
+    assert "those of Service b hold" in problem.message
+
+
 def test_only_selectors_that_match_select():
     def service(name, selector, namespace="default", type=""):
         return Service(
@@ -216,14 +299,21 @@ PORTS = (ServicePort(port=443, target_port=8080), ServicePort(port=9090))
         (ONE, {"domain": "foo"}, {"app": ["foo"]}),
         (ONE, {"domain": "app.example.com"}, {"app": ["app.example.com."]}),
         (ONE, {"domain": "app.example.com."}, {"app": ["app.example.com."]}),
-        (ONE, {"domain": "foo", "domain_app": "bar"}, {"app": ["bar"]}),
+        (ONE, {"domain": "foo", "domain__app": "bar"}, {"app": ["bar"]}),
+        (ONE, {"domain": "foo,b.example,FOO"}, {"app": ["foo", "b.example."]}),
+        (ONE, {"domain": "b.example,b.example."}, {"app": ["b.example."]}),
         (TWO, {"domain": "foo"}, {"app": ["app-foo"], "sidecar": ["sidecar-foo"]}),
         (
             TWO,
-            {"domain": "foo", "domain_app": "bar"},
+            {"domain": "foo", "domain__app": "bar"},
             {"app": ["bar"], "sidecar": ["sidecar-foo"]},
         ),
-        (TWO, {"domain_app": "bar"}, {"app": ["bar"], "sidecar": []}),
+        (TWO, {"domain__app": "bar"}, {"app": ["bar"], "sidecar": []}),
+        (
+            TWO,
+            {"domain": "foo,baz", "domain__app": "bar,a.example"},
+            {"app": ["bar", "a.example."], "sidecar": ["sidecar-foo", "sidecar-baz"]},
+        ),
         (
             TWO,
             {"domain": "a.example"},
@@ -236,7 +326,7 @@ def test_domains(pod, annotations, expected):
 
 
 def test_a_domain_that_the_containers_name_makes_too_long_is_a_problem():
-    service = a_service(*PORTS, domain="x" * 60, domain_app="ok")
+    service = a_service(*PORTS, domain="x" * 60, domain__app="ok")
     found = groups(TWO, service)
     assert domains(TWO, service) == {"app": ["ok"], "sidecar": []}
     [problem] = found["sidecar"].problems
@@ -258,6 +348,13 @@ def test_the_only_port_of_a_pod_is_published_without_a_service():
     assert default_group(pod, pod.spec.containers[1]) == ServiceGroupRequest(
         services=(PublishedPort(port=443, destination_port=8080, handlers=("tls", "http")),)
     )
+
+
+def test_the_ports_of_ignored_containers_are_not_published():
+    pod = a_pod(a_container("app", 8080), a_container("side", 9090))
+    assert default_group(pod, pod.spec.containers[0]) is None
+    assert default_group(pod, pod.spec.containers[0], ignored={"side"}) is not None
+    assert default_group(pod, pod.spec.containers[0], ignored={"app", "side"}) is None
 
 
 @pytest.mark.parametrize(
