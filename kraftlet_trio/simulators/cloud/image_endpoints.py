@@ -21,7 +21,7 @@ from kraftlet_trio.simulators.cloud.envelope import (
 from kraftlet_trio.simulators.cloud.errors import BadRequest, ErrorCode, ItemError
 from kraftlet_trio.simulators.cloud.identifiers import Identifier
 from kraftlet_trio.simulators.cloud.images import ImageEntry, ImageName
-from kraftlet_trio.simulators.cloud.instance_spec import read_image
+from kraftlet_trio.simulators.cloud.instance_spec import read_credentials, read_image
 from kraftlet_trio.simulators.cloud.listing import timestamp
 from kraftlet_trio.simulators.cloud.members import Members
 from kraftlet_trio.simulators.cloud.records import Pin
@@ -66,6 +66,7 @@ def _image(cloud: Cloud, image: ImageName) -> dict[str, Any]:
 @attrs.frozen(kw_only=True)
 class _PinRequest:
     url: str
+    credentials: str = attrs.field(repr=False)
     timeout_s: int
 
 
@@ -77,9 +78,10 @@ async def pin_images(cloud: Cloud, call: Call) -> Response:
         members.flag("merge_requests")
         read_autokill_ms(members)
         given = ("url", "credentials", "headers", "pull_policy")
-        url = read_image({name: members.raw(name) for name in given if name in members})
+        image = {name: members.raw(name) for name in given if name in members}
+        url, credentials = read_image(image), read_credentials(image)
         members.done()
-        return _PinRequest(url=url, timeout_s=timeout_s)
+        return _PinRequest(url=url, credentials=credentials, timeout_s=timeout_s)
 
     def act(request: _PinRequest) -> Waiting:
         _check_manager(cloud)
@@ -97,7 +99,7 @@ async def _pull(cloud: Cloud, request: _PinRequest) -> Outcome:
         await trio.sleep(cloud.settings.pull_seconds if seconds is None else seconds)
     if waiting.cancelled_caught:
         return timed_out()
-    if entry.pull == "fail":
+    if not entry.is_pulled_with(request.credentials):
         return failure(ItemError(ErrorCode.FAILED, f"Cannot pull image '{request.url}'"))
     pins = cloud.account.pins
     pin = next((each for each in pins if each.image == image), None)

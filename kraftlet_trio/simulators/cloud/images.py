@@ -8,6 +8,7 @@ A YAML file maps image patterns to entries::
       "job":       {run_seconds: 3, exit_code: 1}
       "flaky":     {exits: [1, 1, 0], log: ["trying"]}
       "missing":   {pull: fail}
+      "private":   {credentials: "robot:secret"}
       "*":         {}
 
 A pattern is a shell pattern, with or without a tag, of a repository in full or of the last part
@@ -16,6 +17,7 @@ of its path. Exact patterns go before those with wildcards, else the first one c
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import sys
 from collections.abc import Mapping, Sequence
@@ -39,6 +41,8 @@ class ImageEntry:
 
     pull: Literal["ok", "fail"] = "ok"
     """``ok``, or ``fail``: then instances stop at once, with the platform to blame."""
+    credentials: str = attrs.field(default="", repr=False)
+    """``user:password`` that the registry demands; empty: it shows the image to anybody."""
     pull_seconds: float | None = None
     boot_seconds: float | None = None
     run_seconds: float | None = None
@@ -69,6 +73,11 @@ class ImageEntry:
     programs that refuse to."""
     working_dir: str = ""
 
+    def is_pulled_with(self, credentials: str) -> bool:
+        """Whether a pull that shows *credentials* (in base64) gets the image."""
+        demanded = base64.b64encode(self.credentials.encode()).decode()
+        return self.pull == "ok" and (not self.credentials or credentials == demanded)
+
     def command_line(self, args: Sequence[str] | None) -> list[str]:
         """The command with *args*, or with the image's own if None."""
         return [
@@ -89,14 +98,16 @@ class ImageName:
     repository: str
     tag: str
     digest: str
+    credentials: str = attrs.field(default="", eq=False, repr=False)
+    """What is shown to its registry."""
 
     @classmethod
-    def parse(cls, url: str) -> ImageName:
+    def parse(cls, url: str, credentials: str = "") -> ImageName:
         rest = url.partition("://")[2] or url
         rest, _, digest = rest.partition("@")
         head, slash, last = rest.rpartition("/")
         base, _, tag = last.partition(":")
-        return cls(head + slash + base, tag or "latest", digest)
+        return cls(head + slash + base, tag or "latest", digest, credentials)
 
     @property
     def resolved(self) -> str:

@@ -21,6 +21,7 @@ def inherited(spec: InstanceSpec, source: Instance) -> InstanceSpec:
     return attrs.evolve(
         spec,
         image=_url(source.image),
+        image_credentials=source.image.credentials,
         args=source.args,
         env=dict(source.env),
         memory_mb=source.memory_mb,

@@ -67,6 +67,7 @@ class VolumeMount:
 class InstanceSpec:
     name: str | None
     image: str
+    image_credentials: str = attrs.field(repr=False)
     args: tuple[str, ...] | None
     env: dict[str, str]
     memory_mb: int
@@ -105,9 +106,11 @@ def read_instance(members: Members, *, limits: QuotaLimits, zone: str) -> Instan
     join_group, new_group = _read_group(members, zone)
     plugins = read_plugins(members.children("plugins") or [])
     scale_to_zero = members.child("scale_to_zero")
+    image = members.raw("image") if origin is None else None
     spec = InstanceSpec(
         name=None if name is None else valid_name(name),
-        image=read_image(members.raw("image")) if origin is None else "",
+        image=read_image(image) if origin is None else "",
+        image_credentials=read_credentials(image),
         args=None if (args := members.texts("args")) is None else valid_arguments(args),
         env=valid_environment(members.text_map("env") or {}),
         memory_mb=read_memory(members, "memory_mb", limits) or DEFAULT_MEMORY_MB,
@@ -172,6 +175,11 @@ def read_image(value: object) -> str:
     members.choice("pull_policy", _PULL_POLICIES)
     members.done()
     return valid_image(url)
+
+
+def read_credentials(image: object) -> str:
+    """What is shown to the registry of an image that ``read_image`` found well-formed."""
+    return Members(image, "'image'").text("credentials") or "" if isinstance(image, dict) else ""
 
 
 def read_memory(members: Members, name: str, limits: QuotaLimits) -> int | None:

@@ -17,6 +17,7 @@ from kraftlet_trio.simulators.cloud.instance_options import (
 from kraftlet_trio.simulators.cloud.instance_spec import (
     DEFAULT_MEMORY_MB,
     DEFAULT_VCPUS,
+    read_credentials,
     read_image,
     read_memory,
     read_plugin,
@@ -74,7 +75,8 @@ def _changes(account: Account, instance: Instance, operation: Operation) -> dict
         case "image":
             if operation.op != "set" or operation.clears:
                 raise operation.no_such_op()
-            return {"image": ImageName.parse(read_image(operation.value))}
+            url, credentials = read_image(operation.value), read_credentials(operation.value)
+            return {"image": ImageName.parse(url, credentials)}
         case "args":
             return {
                 "args": None

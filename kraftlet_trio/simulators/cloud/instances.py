@@ -176,7 +176,7 @@ def _add_instance(cloud: Cloud, spec: InstanceSpec, name: str) -> Instance:
         uuid=new_uuid(),
         name=name,
         created_at=utc_now(),
-        image=ImageName.parse(spec.image),
+        image=ImageName.parse(spec.image, spec.image_credentials),
         memory_mb=spec.memory_mb,
         vcpus=spec.vcpus,
         private_ip=account.take_address(),

@@ -282,7 +282,8 @@ class Lifecycle:
             life.boot.cancel()
         with life.boot:
             await self._pull(image)
-            if image.pull == "fail" or not self._runtime.can_run(known):
+            pulled = image.is_pulled_with(instance.image.credentials)
+            if not pulled or not self._runtime.can_run(known):
                 self._come_to_rest(instance, STOPPED, IMAGE_NOT_AVAILABLE)
                 return None
             await self._boot(instance, image)

@@ -22,6 +22,7 @@ images:
   flaky: {exits: [1, 1], run_seconds: 1, exit_code: 0}
   crasher: {run_seconds: 1, crash_code: 818948}
   unpullable: {pull: fail, pull_seconds: 2}
+  private: {credentials: "robot:s3cret"}
   slow: {boot_seconds: 30}
   stubborn: {ignores_stop: true}
   offended: {stop_exit_code: 143}
