@@ -75,6 +75,10 @@ class Exchange:
                 raise errors.method_not_allowed()
             case "DELETE", Target(subresource=""):
                 return self._delete()
+            case method, Target(subresource="resize" | "ephemeralcontainers" as part) if (
+                self.resource is PODS
+            ):
+                return self._read_or_update(method, part)
             case method, Target(subresource="" | "status" | "finalize" as part):
                 if part == "finalize" and self.resource is not NAMESPACES:
                     raise errors.no_such_path()

@@ -120,6 +120,8 @@ def _entries(resource: Resource) -> list[Json]:
         subresource("scale", "Scale", _STATUS_VERBS, "autoscaling")
     if resource is PODS:
         subresource("binding", "Binding", ["create"])
+        subresource("ephemeralcontainers", "Pod", _STATUS_VERBS)
+        subresource("resize", "Pod", _STATUS_VERBS)
         subresource("eviction", "Eviction", ["create"], "policy")
     if resource is SERVICE_ACCOUNTS:
         subresource("token", "TokenRequest", ["create"], "authentication.k8s.io")

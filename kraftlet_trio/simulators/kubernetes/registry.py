@@ -18,6 +18,10 @@ from kraftlet_trio.simulators.kubernetes.deletion import DeleteOptions, decide_d
 from kraftlet_trio.simulators.kubernetes.errors import Cause
 from kraftlet_trio.simulators.kubernetes.kinds import rules_of
 from kraftlet_trio.simulators.kubernetes.kinds.pod_admission import ROOT_CERTIFICATE_CONFIG_MAP
+from kraftlet_trio.simulators.kubernetes.kinds.pod_changes import (
+    add_ephemeral_containers,
+    update_resources,
+)
 from kraftlet_trio.simulators.kubernetes.metadata import (
     as_go_keeps_it,
     carry_over,
@@ -35,7 +39,7 @@ from kraftlet_trio.simulators.kubernetes.resources import (
 )
 from kraftlet_trio.simulators.kubernetes.storage import Storage, Stored
 
-Subresource = Literal["", "status", "finalize", "binding"]
+Subresource = Literal["", "status", "finalize", "binding", "resize", "ephemeralcontainers"]
 
 _BACKGROUND = DeleteOptions()
 
@@ -112,6 +116,8 @@ class Registry:
         check_namespace(resource, new, namespace)
         carry_over(resource, old.value, new)
         new = _apply_rules(resource, old.thawed(), new, subresource)
+        if subresource == "":
+            rules_of(resource).admit_update(old.value, new, self.storage)
         if dry_run:
             return Stored(resource, new, old.version)
         if is_due(resource, new):
@@ -195,6 +201,12 @@ def _apply_rules(resource: Resource, old: Json, new: Json, subresource: Subresou
             rules.update_status(old, new)
         case "finalize":
             new = {**old, "metadata": new["metadata"], "spec": new.get("spec", {})}
+        case "resize" | "ephemeralcontainers":
+            new = {**old, "spec": new.get("spec", {})}
+            (update_resources if subresource == "resize" else add_ephemeral_containers)(old, new)
+            if old["spec"] != new["spec"]:
+                generation = old["metadata"]["generation"] + 1
+                new["metadata"] = {**old["metadata"], "generation": generation}
         case "binding":
             # Assigning a node is no change of the spec: it leaves the generation alone.
             pass
