@@ -28,10 +28,12 @@ from kraftlet_trio.kubernetes.store import Store
 from kraftlet_trio.mapping.names import NodeIdentity
 from kraftlet_trio.node.run import run_node
 from kraftlet_trio.pods.context import PodContext
+from kraftlet_trio.pods.images import ContainerImages
 from kraftlet_trio.pods.last_consoles import LastConsoles
 from kraftlet_trio.pods.supervisor import PodActors
 from kraftlet_trio.pods.sweeper import run_sweeper
 from kraftlet_trio.probes.means import Dial, ProbeMeans, open_connection
+from kraftlet_trio.registry.client import RegistryClient
 from kraftlet_trio.services.groups import ServiceGroups
 from kraftlet_trio.services.index import ServiceIndex
 from kraftlet_trio.settings import Settings
@@ -48,10 +50,13 @@ async def run_daemon(
     cloud: CloudClient,
     settings: Settings,
     *,
+    registries: RegistryClient | None = None,
     dial: Dial = open_connection,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Be a node until cancelled; ``started`` fires once Pods are tended and the node is Ready.
+
+    Without *registries* nothing is known of images but their names.
 
     Raises:
         Forbidden: the cluster's identity may not be read.
@@ -64,7 +69,10 @@ async def run_daemon(
             await outer.start(run_health_port, settings.kubelet_api, health)
         outer.start_soon(events.post_forever, kubernetes)
         try:
-            await _tend_node(kubernetes, cloud, settings, owner, events, health, dial, task_status)
+            images = ContainerImages(kubernetes, registries)
+            await _tend_node(
+                kubernetes, cloud, settings, owner, images, events, health, dial, task_status
+            )
         finally:
             with trio.move_on_after(_POST_EVENTS_SECONDS, shield=True):
                 await events.drained()
@@ -76,6 +84,7 @@ async def _tend_node(
     cloud: CloudClient,
     settings: Settings,
     owner: NodeIdentity,
+    images: ContainerImages,
     events: EventRecorder,
     health: Health,
     dial: Dial,
@@ -100,6 +109,7 @@ async def _tend_node(
             pods=pods,
             services=service_index,
             claims=claims,
+            images=images,
             object_watches=object_watches,
             means=ProbeMeans(
                 sandbox=cloud.sandbox, read_state=partial(_state_of, cloud), dial=dial

@@ -17,6 +17,7 @@ from kraftlet_trio.kubernetes.pod import Pod
 from kraftlet_trio.kubernetes.store import Store
 from kraftlet_trio.mapping.annotations import PodDefaults
 from kraftlet_trio.mapping.names import Naming, NodeIdentity
+from kraftlet_trio.pods.images import ContainerImages
 from kraftlet_trio.pods.last_consoles import LastConsoles
 from kraftlet_trio.probes.means import ProbeMeans
 from kraftlet_trio.services.groups import ServiceGroups
@@ -61,6 +62,7 @@ class PodContext:
     pods: Store[Pod]
     services: ServiceIndex
     claims: Store[PersistentVolumeClaim]
+    images: ContainerImages
     object_watches: ObjectWatches
     means: ProbeMeans
     last_consoles: LastConsoles
