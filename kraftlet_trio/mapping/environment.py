@@ -1,8 +1,9 @@
 """A container's environment, resolved before its instance is created, as the kubelet resolves it.
 
-``envFrom`` in order, then ``env``; the later wins. ``$(VAR)`` sees all that came before it, only a
-literal value is expanded. Reasons of events are those of the virtual-kubelet library, messages
-begin as the kubelet's do.
+``envFrom`` in order, then ``env``; the later wins. ``$(VAR)`` sees all that came before it, and the
+variables that tell of Services, which those of the container's own go before; only a literal value
+is expanded. Reasons of events are those of the virtual-kubelet library, messages begin as the
+kubelet's do.
 """
 
 from __future__ import annotations
@@ -10,13 +11,21 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from collections import ChainMap
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import attrs
 
 from kraftlet_trio.kubernetes.objects import ConfigMap, Secret
-from kraftlet_trio.kubernetes.pod import Container, EnvFromReference, EnvVar, KeySelector, Pod
-from kraftlet_trio.mapping.downward import field_value, resource_value
+from kraftlet_trio.kubernetes.pod import (
+    Container,
+    EnvFromReference,
+    EnvVar,
+    KeySelector,
+    VolumeMount,
+)
+from kraftlet_trio.mapping.downward import POD_ADDRESSES, Fields, field_value, resource_value
 from kraftlet_trio.mapping.problems import ConfigurationProblem, ConfigurationWarning, shown
 
 MOST_CHARACTERS = 2**20
@@ -59,25 +68,42 @@ def references(container: Container) -> References:
     return References(config_maps=frozenset(config_maps), secrets=frozenset(secrets))
 
 
+def needs_pod_ip(container: Container) -> bool:
+    """Whether a variable of *container* tells the Pod's address.
+
+    An instance has one only once it exists: it has to be made stopped, be told, and be started.
+    """
+    return any(
+        variable.value_from is not None
+        and variable.value_from.field_ref is not None
+        and variable.value_from.field_ref.field_path in POD_ADDRESSES
+        for variable in container.env
+        if not variable.value
+    )
+
+
 def resolve(
     container: Container,
-    pod: Pod,
+    fields: Fields,
     *,
     config_maps: Mapping[str, ConfigMap | None],
     secrets: Mapping[str, Secret | None],
-    node_name: str,
-    host_ip: str,
+    services: Mapping[str, str] = MappingProxyType({}),
 ) -> Environment:
     """The variables of *container*; objects that do not exist are None, or absent, in the mappings.
+
+    *services* are the variables that tell of Services.
 
     Raises:
         ConfigurationProblem: a required object, key or field is missing, or is not text.
     """
-    namespace = pod.metadata.namespace
+    namespace = fields.pod.metadata.namespace
     resolution = _Resolution(
         container=container,
+        fields=fields,
         config_maps=_Objects("ConfigMap", namespace, config_maps),
         secrets=_Objects("Secret", namespace, secrets),
+        services=dict(services),
     )
     for source in container.env_from:
         if source.config_map_ref:
@@ -85,7 +111,8 @@ def resolve(
         if source.secret_ref:
             resolution.add_all(resolution.secrets, source.secret_ref, source.prefix)
     for variable in container.env:
-        resolution.add(variable, pod, node_name=node_name, host_ip=host_ip)
+        resolution.add(variable)
+    resolution.add_services()
     return Environment(resolution.variables, tuple(resolution.warnings))
 
 
@@ -114,6 +141,33 @@ def expand(text: str, variables: Mapping[str, str]) -> str:
     # very end would take quadratic time.
     end = text.rfind(")") + 1
     return _REFERENCE.sub(replacement, text[:end]) + text[end:].replace("$$", "$")
+
+
+def sub_path_of(mount: VolumeMount, variables: Mapping[str, str]) -> str:
+    """What of its volume *mount* shows; empty for all of it. *variables* are the container's.
+
+    Raises:
+        ConfigurationProblem: ``subPathExpr`` refers to a variable that is not there, or empty; or
+            the path leads out of the volume.
+    """
+    path = mount.sub_path
+    if mount.sub_path_expr:
+        known = {name: value for name, value in variables.items() if value}
+        path = expand(mount.sub_path_expr, known)
+        names = {match["name"] for match in _REFERENCE.finditer(mount.sub_path_expr)}
+        if missing := sorted(name for name in names if name is not None and name not in known):
+            raise ConfigurationProblem(
+                "FailedMount",
+                f"volume mount {shown(mount.name)}: missing value for {shown(', '.join(missing))} "
+                f"in subPathExpr {shown(mount.sub_path_expr)}; define the variables, not empty",
+            )
+    if path.startswith("/") or ".." in path.split("/"):
+        raise ConfigurationProblem(
+            "FailedMount",
+            f"volume mount {shown(mount.name)}: subPath {shown(path)} leads out of the volume; "
+            'write a relative path, without ".."',
+        )
+    return path
 
 
 class _NotText(Exception):
@@ -151,8 +205,10 @@ class _Objects:
 @attrs.define
 class _Resolution:
     container: Container
+    fields: Fields
     config_maps: _Objects
     secrets: _Objects
+    services: dict[str, str]
     variables: dict[str, str] = attrs.field(factory=dict, init=False)
     warnings: list[ConfigurationWarning] = attrs.field(factory=list, init=False)
     _characters: int = attrs.field(default=0, init=False)
@@ -182,17 +238,16 @@ class _Resolution:
                 )
             )
 
-    def add(self, variable: EnvVar, pod: Pod, *, node_name: str, host_ip: str) -> None:
+    def add(self, variable: EnvVar) -> None:
         source = variable.value_from
         value: str | None
         # As in the kubelet, a value that is not empty goes before its source.
         if variable.value or source is None:
-            value = expand(variable.value, self.variables)
+            value = expand(variable.value, ChainMap(self.variables, self.services))
         elif source.field_ref:
-            path = source.field_ref.field_path
-            value = field_value(path, pod, node_name=node_name, host_ip=host_ip)
+            value = field_value(source.field_ref.field_path, self.fields)
         elif source.resource_field_ref:
-            value = resource_value(source.resource_field_ref, self.container, pod)
+            value = resource_value(source.resource_field_ref, self.container, self.fields)
         elif source.config_map_key_ref:
             value = self._key(self.config_maps, source.config_map_key_ref)
         elif source.secret_key_ref:
@@ -206,6 +261,18 @@ class _Resolution:
             )
         if value is not None:
             self._set(variable.name, value)
+
+    def add_services(self) -> None:
+        try:
+            for name, value in self.services.items():
+                if name not in self.variables:
+                    self._set(name, value)
+        except ConfigurationProblem as problem:
+            raise ConfigurationProblem(
+                problem.reason,
+                f"{problem.message}, or leave out what tells of the namespace's many Services, by "
+                "enableServiceLinks: false",
+            ) from problem
 
     def _set(self, name: str, value: str) -> None:
         self._characters += len(name) + len(value)

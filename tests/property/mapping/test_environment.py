@@ -3,6 +3,7 @@ from hypothesis import strategies as st
 
 from kraftlet_trio.kubernetes.objects import ObjectMeta
 from kraftlet_trio.kubernetes.pod import Container, Pod
+from kraftlet_trio.mapping.downward import Fields
 from kraftlet_trio.mapping.environment import expand, references, resolve
 from kraftlet_trio.mapping.problems import ConfigurationProblem
 from tests import strategies
@@ -52,11 +53,9 @@ def test_doubled_dollars_escape_everything(text, variables):
 def resolved(container, pod, config_maps, secrets):
     return resolve(
         container,
-        pod,
+        Fields(pod=pod, node_name="kraftlet", host_ip="192.0.2.1"),
         config_maps=config_maps,
         secrets=secrets,
-        node_name="kraftlet",
-        host_ip="192.0.2.1",
     )
 
 

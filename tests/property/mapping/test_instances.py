@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from kraftlet_trio.cloud.objects import ServiceGroupRequest
 from kraftlet_trio.mapping.annotations import pod_options
 from kraftlet_trio.mapping.bound_claims import ClaimVolume
+from kraftlet_trio.mapping.downward import Fields
 from kraftlet_trio.mapping.environment import Environment, resolve
 from kraftlet_trio.mapping.instances import instance_request
 from kraftlet_trio.mapping.names import Naming, NodeIdentity
@@ -110,11 +111,9 @@ def test_a_hostile_pod_is_an_instance_or_a_configuration_problem(
         try:
             environment = resolve(
                 container,
-                pod,
+                Fields(pod=pod, node_name="kraftlet", host_ip="192.0.2.1"),
                 config_maps=config_maps,
                 secrets=secrets,
-                node_name="kraftlet",
-                host_ip="192.0.2.1",
             )
             request = requested(
                 pod,

@@ -1,5 +1,6 @@
 import base64
 
+import attrs
 import pytest
 
 from kraftlet_trio.kubernetes.objects import ConfigMap, ObjectMeta, Secret
@@ -13,9 +14,17 @@ from kraftlet_trio.kubernetes.pod import (
     Pod,
     PodSpec,
     ResourceRequirements,
+    VolumeMount,
 )
 from kraftlet_trio.kubernetes.pod_volumes import ObjectFieldSelector, ResourceFieldSelector
-from kraftlet_trio.mapping.environment import expand, references, resolve
+from kraftlet_trio.mapping.downward import Fields, field_value
+from kraftlet_trio.mapping.environment import (
+    expand,
+    needs_pod_ip,
+    references,
+    resolve,
+    sub_path_of,
+)
 from kraftlet_trio.mapping.problems import ConfigurationProblem
 
 
@@ -40,6 +49,7 @@ POD = Pod(
         service_account_name="robot",
         containers=(
             Container(name="app"),
+            Container(name="unlimited", resources=ResourceRequirements(limits={"memory": "0"})),
             Container(
                 name="side",
                 resources=ResourceRequirements(
@@ -51,14 +61,19 @@ POD = Pod(
 )
 
 
-def environment(*env: EnvVar, env_from: tuple[EnvFromSource, ...] = (), host_ip="192.0.2.1"):
+def environment(
+    *env: EnvVar,
+    env_from: tuple[EnvFromSource, ...] = (),
+    host_ip="192.0.2.1",
+    pod_ip=None,
+    services=None,
+):
     return resolve(
         Container(name="app", env=env, env_from=env_from),
-        POD,
+        Fields(pod=POD, node_name="kraftlet", host_ip=host_ip, pod_ip=pod_ip),
         config_maps=CONFIG_MAPS,
         secrets=SECRETS,
-        node_name="kraftlet",
-        host_ip=host_ip,
+        services=services or {},
     )
 
 
@@ -261,6 +276,74 @@ def test_a_field_without_a_value_is_a_problem(path):
         environment(field(path))
 
 
+@pytest.mark.parametrize("path", ["status.podIP", "status.podIPs"])
+def test_the_own_address_is_told_once_it_is_known(path):
+    container = Container(name="app", env=(field(path),))
+    assert needs_pod_ip(container)
+    assert environment(field(path), pod_ip="10.0.0.1").variables == {"X": "10.0.0.1"}
+    assert environment(field(path), pod_ip="").variables == {"X": ""}
+
+
+def test_a_value_of_its_own_needs_no_address():
+    overridden = attrs.evolve(field("status.podIP"), value="127.0.0.1")
+    assert not needs_pod_ip(Container(name="app", env=(overridden, field("metadata.name"))))
+
+
+def test_annotations_are_quoted_as_go_quotes():
+    metadata = ObjectMeta(annotations={"a": "\a\x00\x7f\u200b\U000e0001 ü…\\"})
+    fields = Fields(pod=Pod(metadata=metadata), node_name="", host_ip="")
+    assert field_value("metadata.annotations", fields) == (
+        r'''a="\a\x00\x7f\u200b\U000e0001 ü…\\"'''
+    )
+
+
+def test_services_are_told_behind_the_containers_own_variables():
+    services = {"DB_SERVICE_HOST": "10.96.0.9", "DB_SERVICE_PORT": "5432"}
+    env = environment(
+        EnvVar(name="URL", value="$(DB_SERVICE_HOST):$(DB_SERVICE_PORT)"),
+        EnvVar(name="DB_SERVICE_PORT", value="6432"),
+        EnvVar(name="LATER", value="$(DB_SERVICE_PORT)"),
+        services=services,
+    )
+    assert env.variables == {
+        "URL": "10.96.0.9:5432",
+        "DB_SERVICE_PORT": "6432",
+        "LATER": "6432",
+        "DB_SERVICE_HOST": "10.96.0.9",
+    }
+
+
+def test_too_many_services_are_a_problem_with_a_cure():
+    with pytest.raises(ConfigurationProblem, match="enableServiceLinks: false"):
+        environment(services={f"S{number}_SERVICE_HOST": "x" * 1000 for number in range(1100)})
+
+
+@pytest.mark.parametrize(
+    ("mount", "path"),
+    [
+        ({"sub_path": "a/b"}, "a/b"),
+        ({"sub_path_expr": "$(POD)/$$(POD)"}, "web-0/$(POD)"),
+        ({}, ""),
+    ],
+)
+def test_sub_paths(mount, path):
+    assert sub_path_of(VolumeMount(name="data", **mount), {"POD": "web-0"}) == path
+
+
+@pytest.mark.parametrize(
+    ("mount", "message"),
+    [
+        ({"sub_path_expr": "$(GONE)/$(EMPTY)"}, 'missing value for "EMPTY, GONE"'),
+        ({"sub_path_expr": "$(UP)"}, "leads out of the volume"),
+        ({"sub_path": "/etc"}, "leads out of the volume"),
+        ({"sub_path": "a/../../b"}, "leads out of the volume"),
+    ],
+)
+def test_sub_paths_that_cannot_be(mount, message):
+    with pytest.raises(ConfigurationProblem, match=message):
+        sub_path_of(VolumeMount(name="data", **mount), {"EMPTY": "", "UP": ".."})
+
+
 def test_the_host_address_of_a_node_without_one_is_a_problem():
     with pytest.raises(ConfigurationProblem, match="no address yet"):
         environment(field("status.hostIP"), host_ip="")
@@ -279,6 +362,7 @@ def test_the_host_address_of_a_node_without_one_is_a_problem():
         (resource("limits.memory", container="app", divisor="1Mi"), "128"),
         (resource("limits.cpu", container=""), "1"),
         (resource("limits.ephemeral-storage"), "0"),
+        (resource("limits.memory", container="unlimited", divisor="1Mi"), "128"),
     ],
 )
 def test_resources_in_divisors_rounded_up(variable, value):
