@@ -11,6 +11,7 @@ from kraftlet_trio.http.messages import Request, Response, json_response
 from kraftlet_trio.simulators.kubernetes.api import Exchange
 from kraftlet_trio.simulators.kubernetes.columns import columns_of
 from kraftlet_trio.simulators.kubernetes.controllers.deployments import deployment_controller
+from kraftlet_trio.simulators.kubernetes.controllers.ephemeral import ephemeral_controller
 from kraftlet_trio.simulators.kubernetes.controllers.expiry import expire_events_forever
 from kraftlet_trio.simulators.kubernetes.controllers.garbage import garbage_collector
 from kraftlet_trio.simulators.kubernetes.controllers.loop import run_controller
@@ -83,6 +84,7 @@ class KubernetesSimulator:
             await nursery.start(run_controller, replica_set_controller(self.registry), self.storage)
             await nursery.start(run_controller, scheduler(self.registry), self.storage)
             await nursery.start(run_controller, volume_controller(self.registry), self.storage)
+            await nursery.start(run_controller, ephemeral_controller(self.registry), self.storage)
             await nursery.start(run_controller, garbage_collector(self.registry), self.storage)
             await nursery.start(run_controller, namespace_controller(self.registry), self.storage)
             task_status.started()

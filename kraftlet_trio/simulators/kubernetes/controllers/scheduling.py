@@ -12,6 +12,7 @@ import attrs
 
 from kraftlet_trio.clock import utc_now
 from kraftlet_trio.simulators.kubernetes.conditions import is_true, set_condition
+from kraftlet_trio.simulators.kubernetes.controllers.ephemeral import claims_of
 from kraftlet_trio.simulators.kubernetes.controllers.loop import Controller
 from kraftlet_trio.simulators.kubernetes.events import emit
 from kraftlet_trio.simulators.kubernetes.registry import Registry
@@ -112,13 +113,10 @@ class _Scheduling:
 
     def _unbound_claims(self, pod: Stored) -> Iterator[Stored | None]:
         """None for a claim that does not exist (yet)."""
-        for volume in pod.value["spec"].get("volumes", ()):
-            if source := volume.get("persistentVolumeClaim"):
-                claim = self.registry.storage.get(
-                    PERSISTENT_VOLUME_CLAIMS, pod.namespace, source["claimName"]
-                )
-                if claim is None or claim.value["status"].get("phase") != "Bound":
-                    yield claim
+        for name in claims_of(pod):
+            claim = self.registry.storage.get(PERSISTENT_VOLUME_CLAIMS, pod.namespace, name)
+            if claim is None or claim.value["status"].get("phase") != "Bound":
+                yield claim
 
     def _waits_for_consumer(self, claim: Stored | None) -> bool:
         if claim is None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 from typing import Literal
 
 import attrs
 
+from kraftlet_trio.simulators.kubernetes.controllers.ephemeral import claims_of
 from kraftlet_trio.simulators.kubernetes.controllers.loop import Controller
 from kraftlet_trio.simulators.kubernetes.controllers.scheduling import SELECTED_NODE
 from kraftlet_trio.simulators.kubernetes.kinds.volumes import CLAIM_PROTECTION, VOLUME_PROTECTION
+from kraftlet_trio.simulators.kubernetes.quantities import amount
 from kraftlet_trio.simulators.kubernetes.registry import Registry
 from kraftlet_trio.simulators.kubernetes.resources import (
     PERSISTENT_VOLUME_CLAIMS,
@@ -57,10 +60,13 @@ class _Volumes:
         yield "volume", change.current.key
         if key := _claim_key(change.current):
             yield "claim", key
+        elif change.previous is None:
+            for claim in self.registry.storage.objects(PERSISTENT_VOLUME_CLAIMS):
+                yield "claim", claim.key
 
     def of_pod(self, change: Change) -> Iterator[VolumeKey]:
         if change.deleted:
-            for name in _claim_names(change.current):
+            for name in claims_of(change.current):
                 yield "claim", (change.current.namespace, name)
 
     def reconcile(self, key: VolumeKey) -> float | None:
@@ -94,10 +100,14 @@ class _Volumes:
             self._ask_provisioner(claim)
 
     def _volume_meant_for(self, claim: Stored) -> Stored | None:
-        for volume in self.registry.storage.objects(PERSISTENT_VOLUMES):
-            if _claim_key(volume) == claim.key and _may_bind(volume, claim):
+        """The one that is reserved for it, else the smallest that is free and will do."""
+        volumes = self.registry.storage.objects(PERSISTENT_VOLUMES)
+        may_be = [volume for volume in volumes if _may_bind(volume, claim)]
+        for volume in may_be:
+            if _claim_key(volume) == claim.key:
                 return volume
-        return None
+        fitting = [volume for volume in may_be if not volume.deleting and _fits(volume, claim)]
+        return min(fitting, key=lambda volume: _capacity(volume), default=None)
 
     def _bind(self, claim: Stored, volume: Stored) -> None:
         reference = {
@@ -176,7 +186,7 @@ class _Volumes:
     def _in_use(self, claim: Stored) -> bool:
         """By a Pod that a node has seen, even one that has ended: it may still be mounted."""
         return any(
-            claim.name in _claim_names(pod)
+            claim.name in claims_of(pod)
             for pod in self.registry.storage.objects(PODS, claim.namespace)
             if pod.value["spec"].get("nodeName")
         )
@@ -198,17 +208,23 @@ class _Volumes:
         self.registry.update(stored.resource, *stored.key, freed)
 
 
-def _claim_names(pod: Stored) -> set[str]:
-    return {
-        volume["persistentVolumeClaim"]["claimName"]
-        for volume in pod.value["spec"].get("volumes", ())
-        if "persistentVolumeClaim" in volume
-    }
-
-
 def _claim_key(volume: Stored) -> Key | None:
     reference = volume.value["spec"].get("claimRef")
     return (reference.get("namespace", ""), reference["name"]) if reference else None
+
+
+def _capacity(volume: Stored) -> Fraction:
+    return amount(volume.value["spec"]["capacity"]["storage"])
+
+
+def _fits(volume: Stored, claim: Stored) -> bool:
+    has, asks = volume.value["spec"], claim.value["spec"]
+    return (
+        _capacity(volume) >= amount(asks["resources"]["requests"]["storage"])
+        and set(asks["accessModes"]) <= set(has["accessModes"])
+        and asks["volumeMode"] == has["volumeMode"]
+        and "selector" not in asks
+    )
 
 
 def _may_bind(volume: Stored, claim: Stored) -> bool:

@@ -20,6 +20,10 @@ def _accept_update(old: Json, new: Json) -> None:
     """Nothing to add."""
 
 
+def _admit_update(old: Json, new: Json, storage: Storage) -> None:
+    """Nothing to add."""
+
+
 @attrs.frozen(kw_only=True)
 class KindRules:
     """Each function changes its (last) object in place, and raises ``ApiError`` to refuse it."""
@@ -28,6 +32,8 @@ class KindRules:
     """Called with metadata complete and without the status that clients may not set."""
     update: Callable[[Json, Json], None] = _accept_update
     """Old and new object, in which the status is the old one."""
+    admit_update: Callable[[Json, Json, Storage], None] = _admit_update
+    """Likewise, where it depends on other objects, too."""
     update_status: Callable[[Json, Json], None] = _accept_update
     """Old and new object, in which only metadata and status may differ."""
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from kraftlet_trio.simulators.kubernetes.errors import invalid
+from kraftlet_trio.simulators.kubernetes.errors import forbidden, invalid
 from kraftlet_trio.simulators.kubernetes.kinds.pod_defaults import canonical_quantities
 from kraftlet_trio.simulators.kubernetes.kinds.rules import KindRules, fixed, required
+from kraftlet_trio.simulators.kubernetes.quantities import amount
 from kraftlet_trio.simulators.kubernetes.resources import (
     PERSISTENT_VOLUME_CLAIMS,
     PERSISTENT_VOLUMES,
@@ -66,6 +67,7 @@ def _default_class(storage: Storage) -> str:
 def _update_claim(old: Json, new: Json) -> None:
     was, spec = old["spec"], new.setdefault("spec", {})
     spec.setdefault("volumeMode", "Filesystem")
+    canonical_quantities(spec.get("resources", {}).get("requests", {}))
     free = {"resources"} if was.get("volumeName") else {"volumeName"}
     if _without(was, free) != _without(spec, free):
         why = (
@@ -73,6 +75,32 @@ def _update_claim(old: Json, new: Json) -> None:
             "volumeAttributesClassName for bound claims"
         )
         raise invalid(PERSISTENT_VOLUME_CLAIMS, new["metadata"]["name"], fixed("spec", why))
+
+
+def _admit_claim(old: Json, new: Json, storage: Storage) -> None:
+    """Source: the validation of claims, and the admission plugin PersistentVolumeClaimResize."""
+    name = new["metadata"]["name"]
+    was, asked = _storage(old["spec"]), _storage(new["spec"])
+    if amount(asked) < amount(was):
+        has = old["status"].get("capacity", {}).get("storage", "0")
+        if amount(asked) <= amount(has):
+            why = "field can not be less than status.capacity"
+            raise invalid(
+                PERSISTENT_VOLUME_CLAIMS, name, fixed("spec.resources.requests.storage", why)
+            )
+    if amount(asked) > amount(was):
+        storage_class = storage.get(STORAGE_CLASSES, "", new["spec"].get("storageClassName", ""))
+        if storage_class is None or not storage_class.value.get("allowVolumeExpansion"):
+            raise forbidden(
+                PERSISTENT_VOLUME_CLAIMS,
+                name,
+                "only dynamically provisioned pvc can be resized and the storageclass that "
+                "provisions the pvc must support resize",
+            )
+
+
+def _storage(spec: Json) -> str:
+    return str(spec.get("resources", {}).get("requests", {}).get("storage", "0"))
 
 
 def _without(spec: Json, fields: set[str]) -> Json:
@@ -111,6 +139,6 @@ def _create_class(storage_class: Json, storage: Storage) -> None:
     storage_class.setdefault("volumeBindingMode", "Immediate")
 
 
-CLAIM_RULES = KindRules(create=_create_claim, update=_update_claim)
+CLAIM_RULES = KindRules(create=_create_claim, update=_update_claim, admit_update=_admit_claim)
 VOLUME_RULES = KindRules(create=_create_volume, update=_update_volume)
 STORAGE_CLASS_RULES = KindRules(create=_create_class)

@@ -435,13 +435,36 @@ async def test_services_get_addresses_of_their_own(cluster):
     assert (await request(cluster, "PATCH", path, moved, content_type=MERGE))[0] == 422
 
 
-async def test_a_claim_is_immutable_but_for_its_size(cluster):
-    cluster.create(a_claim(volumeName="volume-1"))
+@pytest.mark.parametrize("expandable", [True, False])
+async def test_a_claim_is_immutable_but_for_its_size_where_its_class_lets_it_grow(
+    cluster, expandable
+):
+    cluster.create(
+        {
+            "apiVersion": "storage.k8s.io/v1",
+            "kind": "StorageClass",
+            "metadata": {"name": "growing"},
+            "provisioner": "volumes.test",
+            "allowVolumeExpansion": expandable,
+        }
+    )
+    cluster.create(a_claim(volumeName="volume-1", storageClassName="growing"))
     path = "/api/v1/namespaces/default/persistentvolumeclaims/data"
     larger = {"spec": {"resources": {"requests": {"storage": "20Mi"}}}}
     other = {"spec": {"storageClassName": "slow"}}
-    assert (await request(cluster, "PATCH", path, larger, content_type=MERGE))[0] == 200
+    status = 200 if expandable else 403
+    assert (await request(cluster, "PATCH", path, larger, content_type=MERGE))[0] == status
     assert (await request(cluster, "PATCH", path, other, content_type=MERGE))[0] == 422
+
+
+async def test_a_claim_does_not_shrink_below_what_it_has(cluster):
+    cluster.create(a_claim(volumeName="volume-1"))
+    path = "/api/v1/namespaces/default/persistentvolumeclaims/data"
+    has = {"status": {"phase": "Bound", "capacity": {"storage": "8Mi"}}}
+    assert (await request(cluster, "PATCH", f"{path}/status", has, content_type=MERGE))[0] == 200
+    for size, status in (("9Mi", 200), ("8Mi", 422)):
+        smaller = {"spec": {"resources": {"requests": {"storage": size}}}}
+        assert (await request(cluster, "PATCH", path, smaller, content_type=MERGE))[0] == status
 
 
 async def test_text_of_a_secret_becomes_data(cluster):

@@ -293,6 +293,51 @@ async def test_a_pod_waits_for_its_claim(cluster, autojump_clock):
     assert volume["spec"]["claimRef"]["uid"] == claim["metadata"]["uid"]
 
 
+async def test_a_claim_is_bound_to_the_smallest_free_volume_that_will_do(cluster, autojump_clock):
+    for name, spec in {
+        "small": {"capacity": {"storage": "9Mi"}},
+        "large": {"capacity": {"storage": "1Gi"}},
+        "fitting": {"capacity": {"storage": "20480Ki"}},
+        "reading": {"accessModes": ["ReadOnlyMany"]},
+        "block": {"volumeMode": "Block"},
+        "other": {"storageClassName": "slow"},
+    }.items():
+        cluster.create(a_volume(name, **spec))
+    cluster.create(a_claim())
+    await settle(1)
+    claim = cluster.get("persistentvolumeclaims", "data")
+    assert claim["spec"]["volumeName"] == "fitting"
+    assert claim["status"]["capacity"] == {"storage": "20480Ki"}
+
+
+EPHEMERAL = {"name": "data", "ephemeral": {"volumeClaimTemplate": {"spec": a_claim()["spec"]}}}
+
+
+async def test_an_ephemeral_volume_is_a_claim_that_goes_with_its_pod(cluster, autojump_clock):
+    cluster.create(a_node())
+    pod = cluster.create(a_pod(volumes=[EPHEMERAL]))
+    await settle(1)
+    claim = cluster.get("persistentvolumeclaims", "web-data")
+    [owner] = claim["metadata"]["ownerReferences"]
+    assert (owner["uid"], owner["controller"]) == (pod["metadata"]["uid"], True)
+    assert "nodeName" not in cluster.get("pods", "web")["spec"]
+    cluster.create(a_volume())
+    await settle(1)
+    assert cluster.get("pods", "web")["spec"]["nodeName"] == "node-1"
+    cluster.delete(pod, grace_seconds=0)
+    await settle(1)
+    assert not cluster.objects("persistentvolumeclaims")
+
+
+async def test_an_ephemeral_volume_does_not_take_anothers_claim(cluster, autojump_clock):
+    cluster.create(a_claim("web-data"))
+    cluster.create(a_pod(volumes=[EPHEMERAL]))
+    await settle(1)
+    assert "ownerReferences" not in cluster.get("persistentvolumeclaims", "web-data")["metadata"]
+    [event] = [one for one in cluster.objects("events") if one["reason"] == "FailedMount"]
+    assert "not created for pod" in event["message"]
+
+
 async def test_a_claim_in_use_outlives_its_deletion_until_the_pod_is_gone(cluster, autojump_clock):
     cluster.create(a_claim())
     cluster.create(a_volume(claimRef={"namespace": "default", "name": "data"}))
