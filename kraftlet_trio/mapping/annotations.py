@@ -269,10 +269,17 @@ def _report_strangers(reader: AnnotationReader, names: Collection[str]) -> None:
     )
 
 
+def is_plugin_address(name: str) -> bool:
+    """Whether an annotation, given without its prefix, is one in which the daemon notes a URL.
+
+    Container and plugin names have no dots, so these are never lists of plugins.
+    """
+    return name.startswith("plugins.") and name.endswith(".url") and name.count(".") > 1
+
+
 def _is_written(name: str) -> bool:
     """Whether the daemon writes a key, given without its prefix."""
-    is_address = name.startswith("plugins.") and name.endswith(".url") and name.count(".") > 1
-    return is_address or POD_PREFIX + name in (SERVICE_GROUPS, FQDNS)
+    return is_plugin_address(name) or POD_PREFIX + name in (SERVICE_GROUPS, FQDNS)
 
 
 def _listed(names: Collection[str]) -> str:
