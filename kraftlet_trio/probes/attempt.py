@@ -6,6 +6,9 @@ from kraftlet_trio.cloud.objects import Instance
 from kraftlet_trio.kubernetes.pod import Container, Probe
 from kraftlet_trio.mapping.environment import expand
 from kraftlet_trio.probes.exec_command import probe_exec
+from kraftlet_trio.probes.grpc_health import probe_grpc
+from kraftlet_trio.probes.http_get import probe_http
+from kraftlet_trio.probes.http_request import http_request
 from kraftlet_trio.probes.means import ProbeMeans
 from kraftlet_trio.probes.outcome import CannotProbe, Outcome
 from kraftlet_trio.probes.ports import container_port
@@ -25,10 +28,18 @@ async def attempt_probe(
     if probe.exec is not None:
         argv = expanded(probe.exec.command, container)
         return await probe_exec(means.sandbox, instance.uuid, argv, timeout_seconds=seconds)
+    if probe.http_get is not None:
+        host = probe.http_get.host or _private_ip(instance)
+        request = http_request(probe.http_get, container, host, "probe")
+        return await probe_http(means.dial, request, timeout_seconds=seconds)
     if probe.tcp_socket is not None:
         port = container_port(probe.tcp_socket.port, container)
         host = probe.tcp_socket.host or _private_ip(instance)
         return await probe_tcp(means.dial, host, port, timeout_seconds=seconds)
+    if probe.grpc is not None:
+        host, port = _private_ip(instance), container_port(probe.grpc.port, container)
+        service = probe.grpc.service
+        return await probe_grpc(means.dial, host, port, service, timeout_seconds=seconds)
     raise CannotProbe(f"container {container.name} has a probe without a known action")
 
 

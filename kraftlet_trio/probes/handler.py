@@ -9,9 +9,13 @@ import trio
 
 from kraftlet_trio.cloud.errors import CloudError
 from kraftlet_trio.cloud.objects import Instance
-from kraftlet_trio.kubernetes.pod import Container, LifecycleHandler
+from kraftlet_trio.kubernetes.pod import Container, HTTPGetAction, LifecycleHandler
 from kraftlet_trio.probes.exec_command import MOST_OUTPUT_BYTES
+from kraftlet_trio.probes.http_exchange import HttpFailed
+from kraftlet_trio.probes.http_get import call_http
+from kraftlet_trio.probes.http_request import http_request
 from kraftlet_trio.probes.means import ProbeMeans
+from kraftlet_trio.probes.outcome import CannotProbe
 
 
 class HookError(Exception):
@@ -24,6 +28,8 @@ async def run_handler(
     """Raises ``HookError``. Callers bound it in time."""
     if handler.exec is not None:
         await _run_command(means, handler.exec.command, instance)
+    elif handler.http_get is not None:
+        await _call(means, handler.http_get, container, instance)
     elif handler.sleep is not None:
         await trio.sleep(handler.sleep.seconds)
     else:
@@ -31,6 +37,23 @@ async def run_handler(
             f"container {container.name} has a hook that cannot be run; "
             "write exec, httpGet or sleep"
         )
+
+
+async def _call(
+    means: ProbeMeans, action: HTTPGetAction, container: Container, instance: Instance
+) -> None:
+    if not means.network:
+        raise HookError(
+            "the daemon does not reach instances over the network (KRAFTLET_PROBE_NETWORK=none); "
+            "write an exec hook"
+        )
+    if not (action.host or instance.private_ip):
+        raise HookError("the instance has no private address yet")
+    try:
+        request = http_request(action, container, instance.private_ip, "lifecycle")
+        await call_http(means.dial, request)
+    except (HttpFailed, CannotProbe) as error:
+        raise HookError(str(error)) from error
 
 
 async def _run_command(means: ProbeMeans, argv: tuple[str, ...], instance: Instance) -> None:

@@ -24,8 +24,3 @@ Outcome = Healthy | Unhealthy
 
 class CannotProbe(Exception):
     """The attempt could not be made, which says nothing about the container."""
-
-
-def go_seconds(seconds: float) -> str:
-    """As Go prints a duration, in the messages that Kubernetes' users know."""
-    return f"{seconds:g}s"
