@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import random
 import secrets
+from typing import TypeVar
 
 import attrs
 import structlog
@@ -23,8 +24,17 @@ from kraftlet_trio.kubernetes.errors import KubernetesError
 from kraftlet_trio.kubernetes.events import EventRecorder
 from kraftlet_trio.kubernetes.informer import run_informer
 from kraftlet_trio.kubernetes.leases import run_while_leader
-from kraftlet_trio.kubernetes.objects import PersistentVolume, PersistentVolumeClaim
-from kraftlet_trio.kubernetes.resources import PERSISTENT_VOLUMES
+from kraftlet_trio.kubernetes.objects import (
+    PersistentVolume,
+    PersistentVolumeClaim,
+    StorageClass,
+)
+from kraftlet_trio.kubernetes.resources import (
+    PERSISTENT_VOLUMES,
+    STORAGE_CLASSES,
+    KubernetesObject,
+    Resource,
+)
 from kraftlet_trio.kubernetes.store import Store
 from kraftlet_trio.mapping.names import NodeIdentity
 from kraftlet_trio.mapping.problems import ConfigurationProblem
@@ -34,11 +44,11 @@ from kraftlet_trio.volumes.steps import Steps
 
 log = structlog.get_logger()
 
+T = TypeVar("T", bound=KubernetesObject)
+
 LEASE_NAME = "kraftlet-trio-claims"
 
 CONCURRENT_STEPS = 8
-SETTLE_SECONDS = 2.0
-"""How long a step that was done is not done again: the informers show its effect meanwhile."""
 FIRST_RETRY_SECONDS = 1.0
 LONGEST_RETRY_SECONDS = 30.0
 
@@ -89,6 +99,7 @@ class _Term:
     _bell: Doorbell
     _steps: Steps
     _volumes: Store[PersistentVolume] = attrs.field(factory=Store, init=False)
+    _classes: Store[StorageClass] = attrs.field(factory=Store, init=False)
     _attempts: dict[str, _Attempt] = attrs.field(factory=dict, init=False)
     """The last one, by uid of the claim or PersistentVolume."""
     _busy: set[str] = attrs.field(factory=set, init=False)
@@ -98,22 +109,33 @@ class _Term:
 
     async def run(self) -> None:
         async with trio.open_nursery() as nursery:
-            await nursery.start(
-                run_informer,
-                self._kubernetes,
-                PERSISTENT_VOLUMES,
-                self._volumes,
-                lambda _: self._bell.ring(),
-            )
+            # What a claim asks for depends on its class, so all classes are known before a claim.
+            await nursery.start(self._inform, STORAGE_CLASSES, self._classes)
+            await nursery.start(self._inform, PERSISTENT_VOLUMES, self._volumes)
             while True:
                 look_again = self._start_steps(nursery)
                 with trio.move_on_at(look_again):
                     await self._bell.wait()
 
+    async def _inform(
+        self,
+        resource: Resource[T],
+        store: Store[T],
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        await run_informer(
+            self._kubernetes,
+            resource,
+            store,
+            lambda _: self._bell.ring(),
+            task_status=task_status,
+        )
+
     def _start_steps(self, nursery: trio.Nursery) -> float:
         """Start what is due; when to look again unless the bell rings (Trio's time)."""
         now, look_again = trio.current_time(), float("inf")
-        wanted = dict(next_steps(self._claims, self._volumes))
+        wanted = dict(next_steps(self._claims, self._volumes, self._classes))
         self._attempts = {uid: last for uid, last in self._attempts.items() if uid in wanted}
         for uid, step in wanted.items():
             if uid in self._busy:
@@ -128,10 +150,10 @@ class _Term:
 
     async def _perform(self, uid: str, step: Step) -> None:
         last = self._attempts.get(uid)
-        failures, pause = 0, SETTLE_SECONDS
+        failures = 0
         try:
             async with self._places:
-                await self._steps.perform(step)
+                pause = await self._steps.perform(step)
         except (CloudError, KubernetesError, ConfigurationProblem) as error:
             failures = last.failures + 1 if last and last.step is type(step) else 1
             pause = min(LONGEST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2.0 ** min(failures - 1, 10))

@@ -17,15 +17,32 @@ from kraftlet_trio.kubernetes.objects import (
     ObjectReference,
     PersistentVolume,
     PersistentVolumeClaim,
+    StorageClass,
 )
 from kraftlet_trio.kubernetes.resources import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES
 from kraftlet_trio.mapping.claims import FINALIZER, is_volume_of, persistent_volume, volume_request
 from kraftlet_trio.mapping.names import NodeIdentity, persistent_volume_name
 from kraftlet_trio.mapping.problems import ConfigurationProblem
-from kraftlet_trio.volumes.plan import Abandon, Forget, Provision, Release, Remove, Step
+from kraftlet_trio.volumes.growth import Growth
+from kraftlet_trio.volumes.plan import (
+    Abandon,
+    Forget,
+    Grow,
+    Provision,
+    Release,
+    Remove,
+    Step,
+    is_used,
+)
+from kraftlet_trio.volumes.references import about_claim, about_volume
 from kraftlet_trio.volumes.settings import ClaimSettings
 
 log = structlog.get_logger()
+
+SETTLE_SECONDS = 2.0
+"""How long a step that was done is not done again: the informers show its effect meanwhile."""
+PENDING_SECONDS = 30.0
+"""How long one that waits for instances to start again is not looked at again."""
 
 
 @attrs.define
@@ -40,27 +57,38 @@ class Steps:
     _min_mb: int | None = attrs.field(default=None, init=False)
     """The account's smallest volume, once it was asked for."""
 
-    async def perform(self, step: Step) -> None:
-        """Raises ``CloudError``, ``KubernetesError``, ``ConfigurationProblem``, after an event."""
+    async def perform(self, step: Step) -> float:
+        """For how many seconds the step need not be done again, be it wanted still.
+
+        Raises ``CloudError``, ``KubernetesError``, ``ConfigurationProblem``, after an event.
+        """
         try:
             match step:
-                case Provision(claim):
-                    await self._provision(claim)
+                case Provision(claim, storage_class):
+                    await self._provision(claim, storage_class)
                 case Release(claim):
                     await self._release(claim)
                 case Abandon(claim):
                     await self._abandon(claim)
+                case Grow(claim, volume):
+                    growth = Growth(self._kubernetes, self._cloud, self._events, claim, volume)
+                    if not await growth.go_on():
+                        return PENDING_SECONDS
                 case Remove(volume):
                     await self._remove(volume)
                 case Forget(volume):
-                    await self._let_go(volume)
+                    await self._forget(volume)
         except (CloudError, KubernetesError, ConfigurationProblem) as error:
             self._tell(step, error)
             raise
+        return SETTLE_SECONDS
 
-    async def _provision(self, claim: PersistentVolumeClaim) -> None:
+    async def _provision(
+        self, claim: PersistentVolumeClaim, storage_class: StorageClass | None
+    ) -> None:
         request = volume_request(
             claim,
+            storage_class,
             owner=self._owner,
             naming=self._settings.naming,
             min_mb=await self._smallest_volume_mb(),
@@ -72,11 +100,13 @@ class Steps:
             return  # gone already, with nothing made
         volume = await self._volume(claim, request)
         with suppress(AlreadyExists):  # by an earlier term
-            await self._kubernetes.create(PERSISTENT_VOLUMES, persistent_volume(claim, volume))
+            await self._kubernetes.create(
+                PERSISTENT_VOLUMES, persistent_volume(claim, storage_class, volume)
+            )
         name = persistent_volume_name(claim.metadata.uid)
         log.info("claim provisioned", claim=claim.metadata.name, volume=volume.uuid)
         self._events.record(
-            _about_claim(claim),
+            about_claim(claim),
             "Normal",
             "ProvisioningSucceeded",
             f"Successfully provisioned volume {name}",
@@ -133,7 +163,7 @@ class Steps:
         reference, source = volume.spec.claim_ref, volume.spec.csi
         assert reference is not None, "only volumes with a claim are left by one"
         assert source is not None, "only volumes of this driver are removed"
-        if await self._claim_exists(reference):
+        if is_used(volume, await self._claim(reference)):
             return  # our view of the claims was behind
         await self._cloud.delete_volume(source.volume_handle)
         log.info("volume deleted", volume=source.volume_handle, claim=reference.name)
@@ -143,14 +173,26 @@ class Steps:
             )
             await self._let_go(volume)
 
-    async def _claim_exists(self, reference: ObjectReference) -> bool:
+    async def _claim(self, reference: ObjectReference) -> PersistentVolumeClaim | None:
         try:
             claim = await self._kubernetes.get(
                 PERSISTENT_VOLUME_CLAIMS, reference.name, namespace=reference.namespace
             )
         except NotFound:
-            return False
-        return claim.metadata.uid == reference.uid
+            return None
+        return claim if claim.metadata.uid == reference.uid else None
+
+    async def _forget(self, volume: PersistentVolume) -> None:
+        source = volume.spec.csi
+        assert source is not None, "only volumes of this driver are let go"
+        self._events.record(
+            about_volume(volume),
+            "Normal",
+            "VolumeRetained",
+            f"Volume {source.volume_handle} is kept on Unikraft Cloud, by the reclaim policy "
+            "Retain; delete it there when it is no longer needed",
+        )
+        await self._let_go(volume)
 
     async def _let_go(self, volume: PersistentVolume) -> None:
         with suppress(NotFound):
@@ -180,33 +222,13 @@ class Steps:
 
     def _tell(self, step: Step, error: Exception) -> None:
         match step:
-            case Provision(claim) | Release(claim):
-                self._events.record(
-                    _about_claim(claim), "Warning", "ProvisioningFailed", str(error)
-                )
+            case Provision(claim, _) | Release(claim):
+                self._events.record(about_claim(claim), "Warning", "ProvisioningFailed", str(error))
             case Abandon(claim):
-                self._events.record(
-                    _about_claim(claim), "Warning", "VolumeFailedDelete", str(error)
-                )
+                self._events.record(about_claim(claim), "Warning", "VolumeFailedDelete", str(error))
+            case Grow(claim, _):
+                self._events.record(about_claim(claim), "Warning", "VolumeResizeFailed", str(error))
             case Remove(volume) | Forget(volume):
                 self._events.record(
-                    _about_volume(volume), "Warning", "VolumeFailedDelete", str(error)
+                    about_volume(volume), "Warning", "VolumeFailedDelete", str(error)
                 )
-
-
-def _about_claim(claim: PersistentVolumeClaim) -> ObjectReference:
-    metadata = claim.metadata
-    return ObjectReference(
-        api_version="v1",
-        kind="PersistentVolumeClaim",
-        namespace=metadata.namespace,
-        name=metadata.name,
-        uid=metadata.uid,
-    )
-
-
-def _about_volume(volume: PersistentVolume) -> ObjectReference:
-    metadata = volume.metadata
-    return ObjectReference(
-        api_version="v1", kind="PersistentVolume", name=metadata.name, uid=metadata.uid
-    )

@@ -12,6 +12,7 @@ from kraftlet_trio.kubernetes.objects import (
     PersistentVolume,
     PersistentVolumeClaim,
     PersistentVolumeClaimSpec,
+    StorageClass,
 )
 from kraftlet_trio.kubernetes.serialization import structure
 from kraftlet_trio.mapping.claims import (
@@ -40,8 +41,18 @@ def a_claim(size="10Mi", *, annotations=None, **spec):
     )
 
 
-def requested(claim, min_mb=8):
-    return volume_request(claim, owner=NodeIdentity("c", "n"), naming=Naming(), min_mb=min_mb)
+def a_class(reclaim_policy="Delete", **parameters):
+    return StorageClass(
+        metadata=ObjectMeta(name="fast"),
+        provisioner=DRIVER,
+        reclaim_policy=reclaim_policy,
+        parameters=parameters,
+    )
+
+
+def requested(claim, min_mb=8, storage_class=None):
+    owner = NodeIdentity("c", "n")
+    return volume_request(claim, storage_class, owner=owner, naming=Naming(), min_mb=min_mb)
 
 
 def test_claim_becomes_a_volume_of_its_name_with_its_tags():
@@ -73,7 +84,8 @@ def test_volume_holds_what_is_asked_and_no_whole_mib_more_than_need_be(size, suf
     ("claim", "named"),
     [
         (a_claim(access_modes=("ReadWriteOnce", "ReadWriteMany")), "ReadWriteMany"),
-        (a_claim(access_modes=("ReadOnlyMany",)), "ReadOnlyMany"),
+        (a_claim(access_modes=("ReadOnlyMany", "ReadWriteOnce")), "ReadOnlyMany"),
+        (a_claim(access_modes=("ReadWriteSometimes",)), "ReadWriteSometimes"),
         (a_claim(volume_mode="Block"), "Block"),
         (a_claim(data_source={"kind": "VolumeSnapshot", "name": "s"}), "dataSource"),
         (a_claim(data_source_ref={"kind": "VolumeSnapshot", "name": "s"}), "dataSource"),
@@ -89,9 +101,44 @@ def test_what_cannot_be_is_refused_by_name_and_with_a_cure(claim, named):
     assert any(cure in str(caught.value) for cure in ("ask for", "write", "leave it out"))
 
 
-@pytest.mark.parametrize("mode", ["ReadWriteOnce", "ReadWriteOncePod"])
-def test_single_writer_modes_are_fine(mode):
-    assert requested(a_claim(access_modes=(mode,))).access_mode == "rwo"
+@pytest.mark.parametrize(
+    ("modes", "on_ext4"),
+    [
+        (("ReadWriteOnce",), "rwo"),
+        (("ReadWriteOncePod",), "rwo"),
+        (("ReadOnlyMany",), "rox"),
+        (("ReadWriteMany",), None),
+        (("ReadWriteOnce", "ReadWriteMany"), None),
+    ],
+)
+def test_modes_for_many_take_a_class_with_virtiofs(modes, on_ext4):
+    claim = a_claim(access_modes=modes)
+    if on_ext4 is None:
+        with pytest.raises(ConfigurationProblem, match="virtiofs"):
+            requested(claim)
+    else:
+        request = requested(claim)
+        assert (request.filesystem, request.access_mode) == (None, on_ext4)
+    shared = requested(claim, storage_class=a_class(filesystem="virtiofs"))
+    assert shared.filesystem == "virtiofs"
+    assert shared.access_mode == ("rox" if on_ext4 == "rox" else "rwx")
+
+
+def test_parameters_of_the_class_are_passed_on():
+    request = requested(a_claim(), storage_class=a_class(quotaPolicy="dynamic", filesystem="ext4"))
+    assert (request.quota_policy, request.filesystem) == ("dynamic", None)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "named"),
+    [
+        ({"speed": "high"}, '"speed", which nobody knows'),
+        ({"filesystem": "fat"}, 'filesystem: "fat"; write ext4 or virtiofs'),
+    ],
+)
+def test_parameters_that_nobody_knows_are_refused(parameters, named):
+    with pytest.raises(ConfigurationProblem, match=named):
+        requested(a_claim(), storage_class=a_class(**parameters))
 
 
 @pytest.mark.parametrize(
@@ -117,12 +164,19 @@ def test_single_writer_modes_are_fine(mode):
     ],
 )
 def test_claims_of_our_class_or_provisioner_are_ours(claim, ours):
-    assert is_provisioned_here(claim) is ours
+    assert is_provisioned_here(claim, None) is ours
+
+
+def test_where_there_is_a_class_the_control_plane_says_when_a_volume_is_to_be_made():
+    ours = StorageClass(metadata=ObjectMeta(name="ukc-volume"), provisioner=DRIVER)
+    assert not is_provisioned_here(a_claim(), ours)
+    asked = {"volume.kubernetes.io/storage-provisioner": DRIVER}
+    assert is_provisioned_here(a_claim(annotations=asked), ours)
 
 
 def test_persistent_volume_says_all_that_binding_and_removal_need():
     claim = a_claim("1500k", storage_class_name="fast")
-    volume = structure(persistent_volume(claim, Volume(uuid="v-1")), PersistentVolume)
+    volume = structure(persistent_volume(claim, None, Volume(uuid="v-1")), PersistentVolume)
     assert volume.metadata.name == "pv-c-1"
     assert volume.metadata.finalizers == (FINALIZER,)
     assert volume.metadata.annotations["pv.kubernetes.io/provisioned-by"] == DRIVER
@@ -134,6 +188,13 @@ def test_persistent_volume_says_all_that_binding_and_removal_need():
     assert (volume.spec.csi.driver, volume.spec.csi.volume_handle) == (DRIVER, "v-1")
     assert is_provisioned_volume(volume)
     assert not is_provisioned_volume(PersistentVolume())
+
+
+def test_persistent_volume_follows_its_class():
+    storage_class = a_class("Retain", filesystem="virtiofs")
+    made = persistent_volume(a_claim(), storage_class, Volume(uuid="v-1"))
+    assert made["spec"]["persistentVolumeReclaimPolicy"] == "Retain"
+    assert made["spec"]["csi"]["fsType"] == "virtiofs"
 
 
 def test_volume_of_a_namesake_is_not_the_claims():
