@@ -17,6 +17,7 @@ from kraftlet_trio.kubernetes.pod import Container, Pod
 from kraftlet_trio.mapping.annotations import PodOptions
 from kraftlet_trio.mapping.environment import Environment
 from kraftlet_trio.mapping.names import Naming, NodeIdentity, instance_tags, is_dns_label
+from kraftlet_trio.mapping.pod_phase import is_sidecar
 from kraftlet_trio.mapping.problems import ConfigurationProblem
 from kraftlet_trio.mapping.quantities import QuantityError, memory_mib, vcpus
 from kraftlet_trio.mapping.unsupported import nameserver
@@ -44,7 +45,7 @@ def instance_request(
     *wakes_by_plugin*: some of the *plugins* are called from outside, so it may sleep in between.
 
     The platform never restarts it: the restarts that Kubernetes shows are the daemon's own. An init
-    instance is made stopped, and is neither published nor put to sleep.
+    instance is made stopped. But for a sidecar's it is neither published nor put to sleep.
 
     Raises:
         ConfigurationProblem: the container asks for what no instance can be, or its values are
@@ -52,8 +53,9 @@ def instance_request(
     """
     metadata, wishes = pod.metadata, options.of(container.name)
     init = container in pod.spec.init_containers
-    joined = None if init else _joined(group)
-    sleeps = not init and (joined is not None or wakes_by_plugin)
+    lasts = not init or is_sidecar(container)
+    joined = _joined(group) if lasts else None
+    sleeps = lasts and (joined is not None or wakes_by_plugin)
     request = InstanceRequest(
         name=naming.instance(metadata.namespace, metadata.name, container.name),
         autostart=options.autostart and not init,
@@ -63,7 +65,7 @@ def instance_request(
         plugins=plugins or None,
         tags=instance_tags(owner, metadata.namespace, metadata.name, metadata.uid, container.name),
     )
-    if wishes.template and not init:
+    if wishes.template and lasts:
         return attrs.evolve(request, template={"name": wishes.template})
     try:
         memory_mb = memory_mib(container.resources, options.defaults.memory_mb)

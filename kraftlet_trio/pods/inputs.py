@@ -12,11 +12,22 @@ from kraftlet_trio.kubernetes.objects import ConfigMap, Secret
 from kraftlet_trio.kubernetes.pod import Container
 from kraftlet_trio.kubernetes.resources import CONFIG_MAPS, SECRETS
 from kraftlet_trio.mapping.command_line import command_line
+from kraftlet_trio.mapping.downward import Fields
 from kraftlet_trio.mapping.environment import Environment, references, resolve
-from kraftlet_trio.mapping.image_reference import image_request
 from kraftlet_trio.mapping.instance_updates import content_hash, noted
 from kraftlet_trio.mapping.instances import instance_request
+from kraftlet_trio.mapping.plugins import (
+    Plugins,
+    counts_for_sleep,
+    plugin_references,
+    plugins_of,
+)
 from kraftlet_trio.mapping.problems import ConfigurationWarning
+from kraftlet_trio.mapping.service_variables import (
+    MASTER_NAMESPACE,
+    MASTER_SERVICE,
+    service_variables,
+)
 from kraftlet_trio.mapping.volumes import PodVolume, mounts
 from kraftlet_trio.pods.claim_volumes import claim_volumes
 from kraftlet_trio.pods.context import PodContext
@@ -46,15 +57,17 @@ class InstanceInputs:
         """
         pod, wishes, settings = self.observer.present, self.observer.wishes, self.context.settings
         group = wishes.groups.get(container.name)
-        environment = await self._environment(container)
+        environment = await self._environment(container, self._fields(own_address))
+        plugins = await self._plugins(container)
+        image = await self.context.images.find(pod, container, self.warn)
         request = instance_request(
             pod,
             container,
             owner=self.context.owner,
             naming=settings.naming,
             options=wishes.options,
-            image=image_request(container, None),
-            args=command_line(container, None, environment),
+            image=image.request,
+            args=command_line(container, image.config, environment),
             environment=environment,
             group=group.name if group else wishes.own_groups.get(container.name),
             volumes=mounts(
@@ -65,12 +78,15 @@ class InstanceInputs:
                 ),
                 pod_volumes=wishes.own_volumes,
             ),
+            plugins=plugins.requests,
+            wakes_by_plugin=counts_for_sleep(plugins),
         )
         return noted(request, wishes.specs[container.name], content_hash(request), None)
 
     def depends_on_others(self, container: Container) -> bool:
         """Whether its instance may be out of date although the Pod has not changed."""
-        return bool(referred_objects(self.observer.present, [container]))
+        options = self.observer.wishes.options
+        return bool(referred_objects(self.observer.present, [container], options))
 
     async def own_volumes(self, container: Container) -> tuple[PodVolume, ...]:
         """The volumes of this Pod alone that *container* mounts, to be made before its instance."""
@@ -79,19 +95,41 @@ class InstanceInputs:
         every = self.observer.own_volumes(smallest)
         return tuple(one for one in every if one.volume in mounted)
 
-    async def _environment(self, container: Container) -> Environment:
+    def _fields(self, own_address: str) -> Fields:
+        return Fields(
+            pod=self.observer.present,
+            node_name=self.context.settings.node_name,
+            host_ip=self.context.settings.host_ip,
+            pod_ip=own_address,
+            defaults=self.observer.wishes.options.defaults,
+        )
+
+    def _service_variables(self) -> dict[str, str]:
+        pod, services = self.observer.present, self.context.services
+        masters = services.of_namespace(MASTER_NAMESPACE).values()
+        return service_variables(
+            services.of_namespace(pod.metadata.namespace).values(),
+            next((one for one in masters if one.metadata.name == MASTER_SERVICE), None),
+            enable_service_links=pod.spec.enable_service_links,
+        )
+
+    async def _environment(self, container: Container, fields: Fields) -> Environment:
         needed = references(container)
         environment = resolve(
             container,
-            self.observer.present,
+            fields,
             config_maps=await self._config_maps(needed.config_maps),
             secrets=await self._secrets(needed.secrets),
-            node_name=self.context.settings.node_name,
-            host_ip=self.context.settings.host_ip,
+            services=self._service_variables(),
         )
         for warning in environment.warnings:
             self.warn(warning, container.name)
         return environment
+
+    async def _plugins(self, container: Container) -> Plugins:
+        options = self.observer.wishes.options
+        found = await self._config_maps(plugin_references(options, container))
+        return plugins_of(container, options, next(iter(found.values()), None))
 
     async def _config_maps(self, names: Iterable[str]) -> dict[str, ConfigMap | None]:
         """By name; None for one that does not exist."""

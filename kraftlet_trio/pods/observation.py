@@ -123,15 +123,17 @@ class PodObserver:
         self._wishes_of = key
         services = self.context.services.of_namespace(namespace).values()
         names = {service.metadata.name for service in services}
-        options = pod_options(pod)
-        found = container_groups(pod, services, self.context.settings.naming, names)
+        options = pod_options(pod, self.context.settings.defaults)
+        found = container_groups(
+            pod, services, self.context.settings.naming, names, ignored=options.ignored
+        )
         groups = {name: group for name, group in found.items() if group is not None}
         own_groups = {}
         if not groups:
             own_groups = {
                 container.name: group
                 for container in pod.spec.containers
-                if (group := default_group(pod, container)) is not None
+                if (group := default_group(pod, container, ignored=options.ignored)) is not None
             }
         warnings = [
             ConfigurationWarning("InvalidAnnotation", problem.message)
@@ -181,7 +183,8 @@ class PodObserver:
     def references(self) -> frozenset[ObjectKey]:
         """All that its containers are made of."""
         pod = self.present
-        return referred_objects(pod, (*pod.spec.init_containers, *pod.spec.containers))
+        containers = (*pod.spec.init_containers, *pod.spec.containers)
+        return referred_objects(pod, containers, self.wishes.options)
 
     def refreshed_references(self) -> frozenset[ObjectKey]:
         """What its containers are to follow while they run, if they ask for that."""
