@@ -67,7 +67,10 @@ class Monitor:
             return True
         if instance.state != STOPPED or instance.start_count == 0:
             return False
-        policy = pod["spec"]["restartPolicy"]
+        own: Json = next((one for one in pod["spec"]["containers"] if one["name"] == container), {})
+        if own.get("restartPolicyRules"):
+            return False  # the rules have tests of their own
+        policy = own.get("restartPolicy", pod["spec"]["restartPolicy"])
         init = [
             one["name"]
             for one in pod["spec"].get("initContainers", ())

@@ -34,6 +34,7 @@ from kraftlet_trio.mapping.container_state import (
 CONTAINER_ID_SCHEME = "unikraft"
 
 _CRASH_LOOP_BACK_OFF = "CrashLoopBackOff"
+_QUOTA_EXCEEDED = "QuotaExceeded"
 _ERR_IMAGE_PULL = "ErrImagePull"
 _IMAGE_PULL_BACK_OFF = "ImagePullBackOff"
 
@@ -185,11 +186,11 @@ def _resources(container: Container, previous: ContainerStatus, held: Held) -> d
 
 def _refused(status: ContainerStatus, message: str, now: datetime) -> ContainerStatus:
     """The end of a container that the platform has no room for."""
-    if status.state.terminated:
+    if status.state.terminated and status.state.terminated.reason == _QUOTA_EXCEEDED:
         return status
     end = ContainerStateTerminated(
         exit_code=1,
-        reason="QuotaExceeded",
+        reason=_QUOTA_EXCEEDED,
         message=message,
         finished_at=_whole_seconds(now),
         container_id=status.container_id,

@@ -11,6 +11,7 @@ from kraftlet_trio.kubernetes.objects import Condition
 from kraftlet_trio.kubernetes.pod import Pod, PodStatus
 from kraftlet_trio.mapping.container_status import Held
 from kraftlet_trio.mapping.pod_phase import (
+    FAILED,
     SUCCEEDED,
     incomplete,
     initialized,
@@ -33,10 +34,12 @@ def conditions(
 ) -> tuple[Condition, ...]:
     """Those that a node writes, after *previous*. Foreign ones are not among them."""
     ready, contained = _ready(pod, status)
-    sandboxed = bool(status.pod_ip)
+    sandboxed = bool(status.pod_ip) and status.phase not in (SUCCEEDED, FAILED)
     verdicts = {
         **_resize(held),
-        "PodReadyToStartContainers": _Verdict("True" if sandboxed else "False"),
+        "PodReadyToStartContainers": (
+            _Verdict("True") if sandboxed else _Verdict("False", "PodSandboxNotReady")
+        ),
         "Initialized": _initialized(pod, status),
         "Ready": ready,
         "ContainersReady": contained,

@@ -260,7 +260,7 @@ def _node_info(settings: NodeSettings) -> Mapping[str, str]:
         "architecture": settings.architecture,
         "operatingSystem": "linux",
         "osImage": "Unikraft Cloud",
-        "kernelVersion": "",
+        "kernelVersion": "unikraft",
         "containerRuntimeVersion": f"unikraft://{settings.version}",
         "kubeletVersion": f"{KUBERNETES_VERSION}-kraftlet-trio-{settings.version}",
         "kubeProxyVersion": "",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from datetime import datetime, timedelta
+from typing import Literal
 
 import attrs
 import structlog
@@ -26,7 +27,7 @@ from kraftlet_trio.kubernetes.errors import KubernetesError, KubernetesUnavailab
 from kraftlet_trio.kubernetes.pod import PodStatus, PodUID
 from kraftlet_trio.kubernetes.resources import PODS
 from kraftlet_trio.mapping.container_status import Trouble
-from kraftlet_trio.mapping.pod_status import pod_status
+from kraftlet_trio.mapping.pod_status import PodFailure, pod_status
 from kraftlet_trio.mapping.problems import ConfigurationProblem, ConfigurationWarning
 from kraftlet_trio.pods.context import PodContext
 from kraftlet_trio.pods.lifecycle import QUOTA_EXCEEDED, next_steps
@@ -68,6 +69,7 @@ class PodActor:
     _runs: Runs = attrs.field(init=False)
     _watched: frozenset[str] = attrs.field(default=frozenset(), init=False)
     _warned: set[ConfigurationWarning] = attrs.field(factory=set, init=False)
+    _told_failure: PodFailure | None = attrs.field(default=None, init=False)
     _written_at_version: str = attrs.field(default="", init=False)
     """The store's version of the Pod when the status was last written."""
 
@@ -109,6 +111,7 @@ class PodActor:
                 plan = next_steps(observed, self._memory, now)
                 if plan.finished:
                     return
+                self._tell_of_failure(plan)
                 self._watch(plan.watch)
                 self._follow_objects()
                 status, retry_at = self._due_status(observed, plan, now)
@@ -139,10 +142,22 @@ class PodActor:
                 for one in observed.group_troubles.values()
             ),
         ]
+        if observed.refusal is not None and observed.refusal.action == "leave":
+            refusal = observed.refusal
+            found.append(ConfigurationWarning(refusal.reason, refusal.message))
         for warning in found:
             if warning not in self._warned:
                 self._warned.add(warning)
                 self._steps.tell(PodEvent("Warning", warning.reason, warning.message))
+
+    def _tell_of_failure(self, plan: Plan) -> None:
+        """That the Pod as a whole has to end; the quota's refusal was told with its step."""
+        failure = plan.failure
+        if failure is None or failure == self._told_failure or failure.reason == QUOTA_EXCEEDED:
+            return
+        self._told_failure = failure
+        kind: Literal["Normal", "Warning"] = "Warning" if failure.rejected else "Normal"
+        self._steps.tell(PodEvent(kind, failure.reason, failure.message))
 
     def _watch(self, uuids: frozenset[str]) -> None:
         for uuid in self._watched - uuids:

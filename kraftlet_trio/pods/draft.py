@@ -94,7 +94,11 @@ class Draft:
         failure: PodFailure | None = None,
     ) -> Plan:
         for container in self.containers():
-            self.hold(container.name, restarted=self.has_restarted(container))
+            self.hold(
+                container.name,
+                restarted=self.has_restarted(container),
+                refused=self.memory.quota_refusals.get(container.name, ""),
+            )
         return Plan(
             steps=tuple(self.steps),
             held=self.held,

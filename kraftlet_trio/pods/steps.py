@@ -30,6 +30,7 @@ from kraftlet_trio.kubernetes.resources import PODS
 from kraftlet_trio.mapping.annotations import SERVICE_GROUPS
 from kraftlet_trio.mapping.container_state import run_key
 from kraftlet_trio.mapping.container_status import container_status_of, runs_told
+from kraftlet_trio.mapping.environment import needs_pod_ip
 from kraftlet_trio.mapping.instance_updates import instance_patch, renewal_of
 from kraftlet_trio.mapping.last_words import MOST_BYTES, last_words
 from kraftlet_trio.mapping.names import pod_uid_of
@@ -160,6 +161,9 @@ class PodSteps:
     async def _create_instance(self, name: str) -> None:
         container = self._container(name)
         request = await self.inputs.request(container)
+        if needs_pod_ip(container):
+            # Its address is known only once it exists: it is told before it starts.
+            request = attrs.evolve(request, autostart=False)
         if self.observer.wishes.own_volumes:
             await ensure(self.context.cloud, await self.inputs.own_volumes(container))
         self.tell(PodEvent("Normal", "Pulling", f'Pulling image "{container.image}"', name))
@@ -224,9 +228,8 @@ class PodSteps:
         self, container: Container, instance: Instance, *, restart: bool
     ) -> None:
         """A run begins with what ConfigMaps and Secrets hold then, as the kubelet's do."""
-        if restart and not self.inputs.depends_on_others(container):
-            return
-        if not restart:
+        needed = self.inputs.depends_on_others(container) if restart else needs_pod_ip(container)
+        if not needed:
             return
         request = await self.inputs.request(container, instance.private_ip)
         patch = instance_patch(instance, request, renews=False)

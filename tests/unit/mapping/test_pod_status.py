@@ -300,7 +300,7 @@ def test_a_pod_deleted_before_it_was_initialised_ends_only_what_may_have_run(ins
             [],
             {
                 "PodScheduled": ("True", ""),
-                "PodReadyToStartContainers": ("False", ""),
+                "PodReadyToStartContainers": ("False", "PodSandboxNotReady"),
                 "Initialized": ("True", ""),
                 "ContainersReady": ("False", "ContainersNotReady"),
                 "Ready": ("False", "ContainersNotReady"),

@@ -123,11 +123,10 @@ def _update_status(old: Json, new: Json) -> None:
         ("containerStatuses", "containers"),
         ("initContainerStatuses", "initContainers"),
     ):
-        policies = {
-            container["name"]: container.get("restartPolicy", policy)
-            for container in new["spec"].get(containers, ())
-        }
-        faults += _transition_faults(was.get(field, []), status.get(field, []), field, policies)
+        by_name = {one["name"]: one for one in new["spec"].get(containers, ())}
+        faults += _transition_faults(
+            was.get(field, []), status.get(field, []), field, by_name, policy
+        )
     if faults:
         raise invalid(PODS, new["metadata"]["name"], *faults)
 
@@ -146,6 +145,7 @@ def _fill_in_zeros(status: Json) -> None:
                 if "running" in state:
                     state["running"].setdefault("startedAt", None)
                 if "terminated" in state:
+                    state["terminated"].setdefault("exitCode", 0)
                     state["terminated"].setdefault("startedAt", None)
                     state["terminated"].setdefault("finishedAt", None)
 
@@ -175,19 +175,32 @@ def _address_faults(status: Json, single: str, plural: str) -> list[Cause]:
 
 
 def _transition_faults(
-    old: list[Json], new: list[Json], field: str, policies: dict[str, str]
+    old: list[Json], new: list[Json], field: str, containers: dict[str, Json], policy: str
 ) -> list[Cause]:
     """A container that ended for good does not come back. Source: the core group's validation."""
     faults = []
     by_name: dict[str, Any] = {status["name"]: status for status in new}
     for index, was in enumerate(old):
         now, ended = by_name.get(was["name"]), was.get("state", {}).get("terminated")
-        policy = policies.get(was["name"], "Always")
-        final = policy == "Never" or (policy == "OnFailure" and not (ended or {}).get("exitCode"))
-        if now and ended and final and "terminated" not in now.get("state", {}):
-            why = "may not be transitioned to non-terminated state"
-            faults.append(fixed(f"status.{field}[{index}].state", why))
+        if now and ended and "terminated" not in now.get("state", {}):
+            container = containers.get(was["name"], {})
+            if not _restarts(container, policy, ended.get("exitCode", 0)):
+                why = "may not be transitioned to non-terminated state"
+                faults.append(fixed(f"status.{field}[{index}].state", why))
     return faults
+
+
+def _restarts(container: Json, pod_policy: str, exit_code: int) -> bool:
+    for rule in container.get("restartPolicyRules", ()):
+        codes = rule.get("exitCodes", {})
+        if (exit_code in codes.get("values", ())) == (codes.get("operator") == "In"):
+            return True
+    match container.get("restartPolicy", pod_policy):
+        case "Never":
+            return False
+        case "OnFailure":
+            return exit_code != 0
+    return True
 
 
 POD_RULES = KindRules(create=_create, update=_update, update_status=_update_status)
