@@ -69,6 +69,7 @@ _OPTIONS = {
     "enable_instance_fqdn_annotations": "Note instances' names on their Pods.  [false]",
     "pod_status_update_interval": "How often all instances are listed.  [5s]",
     "naming": "Names of cloud resources: readable or hashed.  [readable]",
+    "probe_network": "Whether probes reach instances: direct, or none.  [direct]",
     "addr": "Where the kubelet API listens.  [:10250]",
     "tls_cert_file": "Serving certificate of the kubelet API.  [self-signed]",
     "tls_key_file": "Its key.",

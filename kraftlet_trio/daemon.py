@@ -112,7 +112,10 @@ async def _tend_node(
             images=images,
             object_watches=object_watches,
             means=ProbeMeans(
-                sandbox=cloud.sandbox, read_state=partial(_state_of, cloud), dial=dial
+                sandbox=cloud.sandbox,
+                read_state=partial(_state_of, cloud),
+                dial=dial,
+                network=settings.pods.probe_network,
             ),
             last_consoles=LastConsoles(),
             node=lambda: next(iter(nodes.values()), None),

@@ -165,6 +165,7 @@ def parse_settings(options: Mapping[str, str]) -> Settings:
         naming=naming,
         finalizer=options.get("pod_finalizer", FINALIZER),
         host_path_volumes=value("enable_host_path_volumes", boolean, default=False),
+        probe_network=value("probe_network", _probe_network, default=True),
         defaults=defaults,
         daemon_set_pods=value("daemon_set_pods", _daemon_set_pods, default="ignore"),
     )
@@ -288,6 +289,15 @@ def _pairs(text: str) -> dict[str, str]:
             raise ValueError(f"{part!r} is no key=value; write them as key=value;key=value")
         pairs[key.strip()] = value.strip()
     return pairs
+
+
+def _probe_network(text: str) -> bool:
+    match text:
+        case "direct":
+            return True
+        case "none":
+            return False
+    raise ValueError(f"{text!r} is no way to instances; write direct or none")
 
 
 def _naming(text: str) -> Naming:

@@ -43,6 +43,8 @@ class PodSettings:
     """Whether a Pod may mount directories of the platform's machine."""
     reclaims_failed_pods: bool = True
     """Whether a controller's Pod that the quota keeps from running is deleted."""
+    probe_network: bool = True
+    """Whether the daemon reaches instances at their private addresses."""
     daemon_set_pods: DaemonSetPods = "ignore"
     """What becomes of DaemonSets' Pods, which come wherever they tolerate the taints."""
 
