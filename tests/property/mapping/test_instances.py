@@ -3,11 +3,12 @@ import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kraftlet_trio.cloud.objects import ServiceGroupRequest
-from kraftlet_trio.mapping.annotations import pod_options
-from kraftlet_trio.mapping.bound_claims import ClaimVolume
+from kraftlet_trio.cloud.objects import PluginRequest, ServiceGroupRequest
+from kraftlet_trio.mapping.annotations import lasting_containers, pod_options
+from kraftlet_trio.mapping.command_line import command_line
 from kraftlet_trio.mapping.downward import Fields
 from kraftlet_trio.mapping.environment import Environment, resolve
+from kraftlet_trio.mapping.image_reference import image_request
 from kraftlet_trio.mapping.instances import instance_request
 from kraftlet_trio.mapping.names import Naming, NodeIdentity
 from kraftlet_trio.mapping.problems import ConfigurationProblem
@@ -15,9 +16,11 @@ from tests import strategies
 
 groups = st.sampled_from([None, "web", ServiceGroupRequest(services=())])
 environments = st.dictionaries(strategies.env_names(), strategies.templates()).map(Environment)
+PLUGIN = PluginRequest(name="tracer", image="me/tracer:1")
 
 
 def requested(pod, container, **given):
+    environment = given.get("environment", Environment({}))
     return instance_request(
         pod,
         container,
@@ -25,39 +28,37 @@ def requested(pod, container, **given):
             "owner": NodeIdentity("c", "kraftlet"),
             "naming": Naming(),
             "options": pod_options(pod),
-            "environment": Environment({}),
+            "image": image_request(container, None),
+            "args": command_line(container, None, environment),
+            "environment": environment,
             "group": None,
-            "init": False,
-            "claim_volumes": {"claim": ClaimVolume("volume")},
             **given,
         },
     )
 
 
-def without_template(pod):
-    return attrs.evolve(pod_options(pod), template=None)
-
-
 @settings(max_examples=30)
-@given(strategies.pods(), environments, groups)
-def test_every_valid_container_becomes_an_instance_that_sleeps_only_if_published(
-    pod, environment, group
+@given(strategies.pods(), environments, groups, st.booleans())
+def test_every_valid_container_becomes_an_instance_that_sleeps_only_if_it_can_wake(
+    pod, environment, group, wakes_by_plugin
 ):
-    for container in pod.spec.containers:
-        request = requested(pod, container, environment=environment, group=group)
-        assert request == requested(pod, container, environment=environment, group=group)
+    for container in lasting_containers(pod):
+        given = {"environment": environment, "group": group, "wakes_by_plugin": wakes_by_plugin}
+        request = requested(pod, container, **given)
+        assert request == requested(pod, container, **given)
         assert len(request.tags) <= 16
         assert (request.image is None) == (request.template is not None)
         assert (request.service_group is None) == (group is None)
-        awake = group is None or pod_options(pod).scale_to_zero.policy == "off"
+        policy = pod_options(pod).of(container.name).scale_to_zero.policy
+        awake = policy == "off" or (group is None and not wakes_by_plugin)
         assert (request.scale_to_zero is None) == awake
 
 
 @settings(max_examples=30)
 @given(strategies.pods(), groups)
 def test_an_init_instance_is_made_stopped_and_stays_alone(pod, group):
-    for container in pod.spec.containers:
-        request = requested(pod, container, group=group, init=True)
+    for container in pod.spec.init_containers:
+        request = requested(pod, container, group=group, wakes_by_plugin=True)
         assert request.autostart is False
         assert request.restart_policy == "never"
         assert request.template is None
@@ -68,32 +69,23 @@ def test_an_init_instance_is_made_stopped_and_stays_alone(pod, group):
 @settings(max_examples=30)
 @given(strategies.pods(), groups)
 def test_an_instance_from_a_template_asks_for_nothing_that_the_template_has(pod, group):
-    options = attrs.evolve(pod_options(pod), template="warm")
-    for container in pod.spec.containers:
-        request = requested(pod, container, options=options, group=group)
+    key = "cloud.unikraft.v1.instances/template"
+    annotations = {**pod.metadata.annotations, key: "warm"}
+    warm = attrs.evolve(pod, metadata=attrs.evolve(pod.metadata, annotations=annotations))
+    for container in warm.spec.containers:
+        request = requested(warm, container, group=group, plugins=(PLUGIN,))
         asked = attrs.asdict(request, filter=lambda _, value: value is not None)
+        assert {"template", "plugins", "tags"} <= set(asked)
         assert set(asked) <= {
             "name",
             "template",
             "autostart",
             "service_group",
             "scale_to_zero",
+            "roms",
+            "plugins",
             "tags",
         }
-
-
-@settings(max_examples=30)
-@given(strategies.pods(), environments)
-def test_args_are_command_then_args_in_order(pod, environment):
-    for container in pod.spec.containers:
-        marked = attrs.evolve(
-            container,
-            command=tuple(f"c{n}" for n, _ in enumerate(container.command)),
-            args=tuple(f"a{n}" for n, _ in enumerate(container.args)),
-        )
-        options = without_template(pod)
-        request = requested(pod, marked, options=options, environment=environment)
-        assert request.args == ((*marked.command, *marked.args) or None)
 
 
 @settings(max_examples=30)
@@ -121,8 +113,6 @@ def test_a_hostile_pod_is_an_instance_or_a_configuration_problem(
                 naming=Naming(hashed=hashed),
                 environment=environment,
                 group=group,
-                init=container in pod.spec.init_containers,
-                claim_volumes={"": "volume"},
             )
         except ConfigurationProblem:
             continue

@@ -5,20 +5,25 @@ from kraftlet_trio.cloud.objects import (
     ImageRequest,
     InstanceRequest,
     InstanceVolumeRequest,
+    PluginRequest,
+    RomFile,
+    RomRequest,
     ScaleToZero,
     ServiceGroupRequest,
 )
 from kraftlet_trio.kubernetes.objects import ObjectMeta
-from kraftlet_trio.kubernetes.pod import Container, Pod, PodSpec, ResourceRequirements, VolumeMount
-from kraftlet_trio.kubernetes.pod_volumes import PersistentVolumeClaimVolumeSource, Volume
-from kraftlet_trio.mapping.annotations import PodOptions
-from kraftlet_trio.mapping.bound_claims import ClaimVolume
+from kraftlet_trio.kubernetes.pod import Container, Pod, PodSpec, ResourceRequirements
+from kraftlet_trio.mapping.annotations import ContainerOptions, PodDefaults, PodOptions
 from kraftlet_trio.mapping.environment import Environment
 from kraftlet_trio.mapping.instances import instance_request
 from kraftlet_trio.mapping.names import Naming, NodeIdentity
 from kraftlet_trio.mapping.problems import ConfigurationProblem
 
 APP = Container(name="app", image="nginx:1.27")
+SLEEP = ScaleToZero(policy="on", stateful=False, cooldown_time_ms=1000)
+PLUGIN = PluginRequest(name="tracer", image="me/tracer:1")
+ROM = RomRequest(name="rom", at="/etc/web", files=(RomFile(path="a", data="b"),))
+VOLUME = InstanceVolumeRequest(uuid="v-1", at="/data")
 
 TAGS = (
     "kraftlet:cluster=c",
@@ -37,14 +42,8 @@ def a_pod(*containers: Container, name: str = "web-0", **spec) -> Pod:
     )
 
 
-def a_claim(name: str = "data", claim: str = "claim", *, read_only: bool = False) -> Volume:
-    return Volume(
-        name=name,
-        source="persistentVolumeClaim",
-        persistent_volume_claim=PersistentVolumeClaimVolumeSource(
-            claim_name=claim, read_only=read_only
-        ),
-    )
+def of_app(**options) -> PodOptions:
+    return PodOptions(of_containers={"app": ContainerOptions(**options)})
 
 
 def requested(container: Container = APP, pod: Pod | None = None, **given) -> InstanceRequest:
@@ -52,12 +51,17 @@ def requested(container: Container = APP, pod: Pod | None = None, **given) -> In
         "owner": NodeIdentity("c", "kraftlet"),
         "naming": Naming(),
         "options": PodOptions(),
+        "image": container.image,
+        "args": None,
         "environment": Environment({}),
         "group": None,
-        "init": False,
-        "claim_volumes": {"claim": ClaimVolume("v-1")},
     }
     return instance_request(pod or a_pod(container), container, **{**defaults, **given})
+
+
+def init_requested(container: Container, **given) -> InstanceRequest:
+    pod = a_pod(Container(name="other"), init_containers=(container,))
+    return requested(container, pod, group="my-svc", **given)
 
 
 def test_a_plain_container():
@@ -74,24 +78,25 @@ def test_a_plain_container():
 
 
 def test_a_container_with_everything():
-    container = Container(
-        name="app",
-        image="nginx:1.27",
-        command=("/srv", "$(MODE)"),
-        args=("$$(MODE)", "$(nobody)"),
-        resources=ResourceRequirements(limits={"memory": "1G", "cpu": "1500m"}),
-        volume_mounts=(VolumeMount(name="data", mount_path="/data"),),
+    container = attrs.evolve(
+        APP, resources=ResourceRequirements(limits={"memory": "1G", "cpu": "1500m"})
     )
+    image = ImageRequest(url="nginx:1.27", pull_policy="never")
     request = requested(
         container,
-        a_pod(container, volumes=(a_claim(),), hostname="host"),
+        a_pod(container, hostname="host"),
+        image=image,
+        args=("/srv",),
         environment=Environment({"MODE": "prod"}),
         group="my-svc",
+        volumes=(VOLUME,),
+        roms=(ROM,),
+        plugins=(PLUGIN,),
     )
     assert request == InstanceRequest(
         name="web-0-app",
-        image="nginx:1.27",
-        args=("/srv", "prod", "$(MODE)", "$(nobody)"),
+        image=image,
+        args=("/srv",),
         env={"MODE": "prod"},
         memory_mb=954,
         vcpus=2,
@@ -99,35 +104,65 @@ def test_a_container_with_everything():
         restart_policy="never",
         hostname="host",
         service_group=ServiceGroupRequest(name="my-svc"),
-        scale_to_zero=ScaleToZero(policy="on", stateful=False, cooldown_time_ms=1000),
-        volumes=(InstanceVolumeRequest(uuid="v-1", at="/data"),),
+        scale_to_zero=SLEEP,
+        volumes=(VOLUME,),
+        roms=(ROM,),
+        plugins=(PLUGIN,),
         tags=TAGS,
     )
 
 
+def test_what_holds_on_the_node_holds_where_a_container_says_nothing():
+    defaults = PodDefaults(memory_mb=512, vcpus=2)
+    assert requested(options=PodOptions(defaults=defaults)).memory_mb == 512
+    assert requested(options=PodOptions(defaults=defaults)).vcpus == 2
+
+
 def test_an_init_instance_neither_starts_by_itself_nor_is_published_nor_sleeps():
-    request = requested(init=True, group="my-svc", options=PodOptions(template="warm"))
+    request = init_requested(APP, options=of_app(template="warm"), wakes_by_plugin=True)
     assert request.autostart is False
     assert request.service_group is None
     assert request.scale_to_zero is None
     assert request.image == "nginx:1.27"
 
 
+def test_a_sidecar_is_started_in_its_turn_and_published_like_the_others():
+    sidecar = attrs.evolve(APP, restart_policy="Always")
+    request = init_requested(sidecar)
+    assert request.autostart is False
+    assert request.service_group == ServiceGroupRequest(name="my-svc")
+    assert request.scale_to_zero == SLEEP
+    assert init_requested(sidecar, options=of_app(template="mesh")).template == {"name": "mesh"}
+
+
 def test_an_instance_from_a_template_brings_only_what_the_template_lacks():
     request = requested(
-        attrs.evolve(APP, image="", volume_mounts=(VolumeMount(name="nobody"),)),
-        options=PodOptions(template="warm", autostart=False),
-        group="my-svc",
+        image="",
+        args=("/srv",),
         environment=Environment({"A": "1"}),
+        options=attrs.evolve(of_app(template="warm"), autostart=False),
+        group="my-svc",
+        volumes=(VOLUME,),
+        roms=(ROM,),
+        plugins=(PLUGIN,),
     )
     assert request == InstanceRequest(
         name="web-0-app",
         template={"name": "warm"},
         autostart=False,
         service_group=ServiceGroupRequest(name="my-svc"),
-        scale_to_zero=ScaleToZero(policy="on", stateful=False, cooldown_time_ms=1000),
+        scale_to_zero=SLEEP,
+        roms=(ROM,),
+        plugins=(PLUGIN,),
         tags=TAGS,
     )
+
+
+def test_a_template_is_its_own_containers():
+    side = Container(name="side", image="side")
+    pod = a_pod(APP, side)
+    assert requested(APP, pod, options=of_app(template="warm")).template == {"name": "warm"}
+    assert requested(side, pod, options=of_app(template="warm")).template is None
 
 
 def test_an_inline_group_is_passed_on():
@@ -139,32 +174,13 @@ def test_without_autostart_the_instance_is_made_stopped():
     assert requested(options=PodOptions(autostart=False)).autostart is False
 
 
-def test_nothing_sleeps_without_a_group_or_with_the_policy_off():
-    off = PodOptions(scale_to_zero=ScaleToZero(policy="off"))
+def test_only_what_something_can_wake_sleeps():
+    off = of_app(scale_to_zero=ScaleToZero(policy="off"))
     assert requested(group=None).scale_to_zero is None
+    assert requested(group=None, plugins=(PLUGIN,)).scale_to_zero is None
+    assert requested(group=None, plugins=(PLUGIN,), wakes_by_plugin=True).scale_to_zero == SLEEP
+    assert requested(group="my-svc").scale_to_zero == SLEEP
     assert requested(group="my-svc", options=off).scale_to_zero is None
-
-
-@pytest.mark.parametrize(
-    ("image", "policy", "sent"),
-    [
-        ("nginx", "Always", "nginx"),
-        ("nginx", "IfNotPresent", "if_not_present"),
-        ("nginx:latest", "Always", "nginx:latest"),
-        ("host:5000/nginx", "Always", "host:5000/nginx"),
-        ("host:5000/nginx:1", "Always", "always"),
-        ("nginx:1", "IfNotPresent", "nginx:1"),
-        ("nginx:1", "Never", "never"),
-        ("nginx:latest", "Never", "never"),
-        ("nginx@sha256:00", "IfNotPresent", "nginx@sha256:00"),
-        ("nginx@sha256:00", "Always", "always"),
-        ("nginx:1", "", "nginx:1"),
-    ],
-)
-def test_a_pull_policy_is_sent_only_where_it_is_not_the_usual_one(image, policy, sent):
-    request = requested(attrs.evolve(APP, image=image, image_pull_policy=policy))
-    expected = sent if sent == image else ImageRequest(url=image, pull_policy=sent)
-    assert request.image == expected
 
 
 @pytest.mark.parametrize(
@@ -183,19 +199,9 @@ def test_hostname(pod, hostname, naming):
     assert requested(APP, pod, naming=naming).hostname == hostname
 
 
-@pytest.mark.parametrize(
-    ("container", "reason"),
-    [
-        (attrs.evolve(APP, image=""), "InvalidImageName"),
-        (
-            attrs.evolve(APP, resources=ResourceRequirements(limits={"memory": "much"})),
-            "InvalidResources",
-        ),
-        (attrs.evolve(APP, args=("x" * 2**19,) * 3), "ArgumentsTooLarge"),
-    ],
-)
-def test_what_no_instance_can_be_is_a_problem(container, reason):
+def test_resources_that_are_no_quantities_are_a_problem():
+    resources = ResourceRequirements(limits={"memory": "much"})
     with pytest.raises(ConfigurationProblem) as caught:
-        requested(container)
-    assert caught.value.reason == reason
+        requested(attrs.evolve(APP, resources=resources))
+    assert caught.value.reason == "InvalidResources"
     assert "container app" in caught.value.message
