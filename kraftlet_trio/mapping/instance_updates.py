@@ -22,6 +22,7 @@ from kraftlet_trio.cloud.objects import (
 )
 from kraftlet_trio.cloud.serialization import unstructure
 from kraftlet_trio.kubernetes.pod import Container
+from kraftlet_trio.mapping.container_state import ImageUnavailable, container_run
 
 _SPEC = "kraftlet:spec="
 _CONTENT = "kraftlet:content="
@@ -126,7 +127,15 @@ def instance_patch(instance: Instance, request: InstanceRequest, *, renews: bool
         )
     elif renews:
         patch = attrs.evolve(patch, roms=request.roms)
+    if _lacks_image(instance):
+        # It may have been asked for with a credential that was wrong, or missing, then.
+        patch = attrs.evolve(patch, image=request.image)
     return patch
+
+
+def _lacks_image(instance: Instance) -> bool:
+    run = container_run(instance, datetime.max.replace(tzinfo=UTC), deleting=False)
+    return isinstance(run, ImageUnavailable)
 
 
 def _spec_of(tags: tuple[str, ...]) -> SpecHash | None:

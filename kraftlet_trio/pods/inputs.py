@@ -85,8 +85,8 @@ class InstanceInputs:
 
     def depends_on_others(self, container: Container) -> bool:
         """Whether its instance may be out of date although the Pod has not changed."""
-        options = self.observer.wishes.options
-        return bool(referred_objects(self.observer.present, [container], options))
+        pod, options = self.observer.present, self.observer.wishes.options
+        return bool(referred_objects(pod, [container], options) or pod.spec.image_pull_secrets)
 
     async def own_volumes(self, container: Container) -> tuple[PodVolume, ...]:
         """The volumes of this Pod alone that *container* mounts, to be made before its instance."""

@@ -30,7 +30,7 @@ CONCURRENT_PER_REGISTRY = 4
 TAG_SECONDS = 60.0
 """A tag may be moved at any time; a Deployment's Pods come within a minute, mostly."""
 CONFIG_SECONDS = 24 * 3600.0
-"""What a digest stands for never changes."""
+"""What a digest stands for never changes; and a registry may be out of reach for hours."""
 FAILURE_SECONDS = 15.0
 """Below the shortest pause between two attempts to create a container that failed."""
 CLOSE_SECONDS = 2.0
@@ -43,7 +43,7 @@ class _Failed:
 
 
 class RegistryClient:
-    """Looks images up in whatever registries they name. ``aclose`` ends it."""
+    """Looks images up in whatever registries they name. It keeps no connection to any."""
 
     def __init__(
         self,
@@ -53,32 +53,27 @@ class RegistryClient:
         architecture: str = "amd64",
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        """Over *transport* if given, else with *ssl_context*, or the machine's own trust.
+        """Over *transport* if given, else TCP with *ssl_context*, or the machine's own trust.
 
         *plain_hosts* (``host[:port]``) are spoken to without TLS. *architecture*, by its name in
         Go, is what an image for several is read for.
         """
-        self._transport = transport or KeepAliveTransport(ssl_context)
-        self._exchange = Exchange(
-            self._transport,
-            frozenset(host.lower().removesuffix(":80") for host in plain_hosts),
-        )
+        self._transport = transport
+        self._ssl_context = ssl_context
+        self._plain_hosts = frozenset(host.lower().removesuffix(":80") for host in plain_hosts)
         self._architecture = architecture
         self._resolved: Remembered[Resolved | _Failed] = Remembered()
+        self._latest: Remembered[Resolved] = Remembered()
         self._configs: Remembered[ImageConfig] = Remembered()
         self._turns = _Turns()
-
-    async def aclose(self) -> None:
-        with trio.move_on_after(CLOSE_SECONDS, shield=True):
-            await self._transport.aclose()
 
     async def resolve(
         self, reference: ImageReference, candidates: Sequence[Credential] = ()
     ) -> Resolved:
         """The configuration of *reference*, and the first of *candidates* that opens it.
 
-        Without candidates it is read as anybody may. An answer may be a minute old, and a
-        failure a quarter of one.
+        Without candidates it is read as anybody may. An answer may be a minute old, or hours old
+        where the registry is out of reach; a failure a quarter of a minute.
 
         Raises ``RegistryError``: within ``TOTAL_SECONDS``, whatever the registry does.
         """
@@ -90,32 +85,58 @@ class RegistryClient:
                 known = self._resolved.get(key)
                 if known is None:
                     known = await self._look_up(reference, candidates)
-                    seconds = FAILURE_SECONDS if isinstance(known, _Failed) else TAG_SECONDS
-                    self._resolved.put(key, known, seconds=seconds)
+                    self._remember(key, known)
         if known is None:
             text = f"{reference.domain} does not answer within {TOTAL_SECONDS:.0f} s"
             known = _Failed(Unreachable, text)
-            self._resolved.put(key, known, seconds=FAILURE_SECONDS)
+            self._remember(key, known)
         if isinstance(known, _Failed):
-            raise known.kind(known.text)
+            latest = self._latest.get(key)
+            if latest is None or known.kind is not Unreachable:
+                raise known.kind(known.text)
+            return latest
         return known
+
+    def _remember(self, key: Hashable, outcome: Resolved | _Failed) -> None:
+        if isinstance(outcome, _Failed):
+            self._resolved.put(key, outcome, seconds=FAILURE_SECONDS)
+        else:
+            self._resolved.put(key, outcome, seconds=TAG_SECONDS)
+            self._latest.put(key, outcome, seconds=CONFIG_SECONDS)
 
     async def _look_up(
         self, reference: ImageReference, candidates: Sequence[Credential]
     ) -> Resolved | _Failed:
-        async with self._turns.take(reference.domain, CONCURRENT_PER_REGISTRY):
+        async with (
+            self._turns.take(reference.domain, CONCURRENT_PER_REGISTRY),
+            self._connections() as exchange,
+        ):
             try:
-                return await self._try_in_turn(reference, candidates)
+                return await self._try_in_turn(exchange, reference, candidates)
             except RegistryError as error:
                 return _Failed(type(error), str(error))
 
+    @asynccontextmanager
+    async def _connections(self) -> AsyncIterator[Exchange]:
+        if self._transport is not None:
+            yield Exchange(self._transport, self._plain_hosts)
+            return
+        # For one look-up: whoever writes Pods can name any number of hosts.
+        transport = KeepAliveTransport(self._ssl_context)
+        try:
+            yield Exchange(transport, self._plain_hosts)
+        finally:
+            with trio.move_on_after(CLOSE_SECONDS, shield=True):
+                await transport.aclose()
+
     async def _try_in_turn(
-        self, reference: ImageReference, candidates: Sequence[Credential]
+        self, exchange: Exchange, reference: ImageReference, candidates: Sequence[Credential]
     ) -> Resolved:
         refusal: RegistryError | None = None
         for credential in candidates or (None,):
             try:
-                return Resolved(await self._config(reference, credential), credential)
+                repository = Repository(exchange, reference, credential)
+                return Resolved(await self._config(reference, repository), credential)
             except (Unauthorized, NotFound) as error:
                 # Many registries hide what they do not show. An image that is missing for one of
                 # the credentials says more than another that is refused.
@@ -124,10 +145,7 @@ class RegistryClient:
         assert refusal is not None
         raise refusal
 
-    async def _config(
-        self, reference: ImageReference, credential: Credential | None
-    ) -> ImageConfig:
-        repository = Repository(self._exchange, reference, credential)
+    async def _config(self, reference: ImageReference, repository: Repository) -> ImageConfig:
         manifest = await repository.manifest(self._architecture)
         key = (reference.repository, manifest.config)
         config = self._configs.get(key)

@@ -15,6 +15,7 @@ from urllib.parse import parse_qs
 
 import attrs
 import orjson
+import trio
 
 from kraftlet_trio.http.messages import Request, Response, json_response
 
@@ -56,6 +57,8 @@ class RegistrySimulator:
     """By user."""
     identity_tokens: dict[str, str] = attrs.field(factory=dict)
     """The users by their identity tokens."""
+    answer_seconds: float = 0.0
+    """How long each answer takes."""
     requests: list[Request] = attrs.field(factory=list, init=False)
     """All of them so far."""
     _repositories: dict[str, _Repository] = attrs.field(factory=dict, init=False)
@@ -91,6 +94,7 @@ class RegistrySimulator:
 
     async def handle(self, request: Request) -> Response:
         self.requests.append(request)
+        await trio.sleep(self.answer_seconds)
         if request.path == "/token":
             return self._token(request)
         if request.method not in ("GET", "HEAD"):

@@ -134,6 +134,22 @@ async def test_a_tag_is_looked_up_again_after_a_minute(client_of, registry, auto
     assert (await client.resolve(APP)).config.cmd == ("new",)
 
 
+async def test_what_was_learnt_outlasts_an_outage(client_of, registry, internet, autojump_clock):
+    registry.put_image("team/app", "1", config=CONFIG)
+    client = client_of()
+    before = await client.resolve(APP)
+    down = internet.hosts.pop("https://registry.test")
+    await trio.sleep(3600)
+    assert await client.resolve(APP) == before
+    with pytest.raises(Unreachable):
+        await client.resolve(APP, [ROBOT])
+    internet.hosts["https://registry.test"] = down
+    registry.put_image("team/app", "1", readers=["robot"])
+    await trio.sleep(FAILURE_SECONDS)
+    with pytest.raises(Unauthorized):
+        await client.resolve(APP)
+
+
 async def test_a_configuration_is_read_once(client_of, registry, autojump_clock):
     registry.put_image("team/app", "1", config=CONFIG)
     registry.put_image("team/app", "2", config=CONFIG)
@@ -184,14 +200,3 @@ async def test_nothing_is_kept_of_thousands_of_images(client_of, registry):
         await client.resolve(parse_reference(f"registry.test/team/app:{tag}"))
     assert len(client._resolved._values) == len(client._configs._values) == 256
     assert not client._turns._limiters
-
-
-async def test_it_closes_its_connections(client_of, internet):
-    closed = []
-
-    async def aclose() -> None:
-        closed.append(True)
-
-    internet.aclose = aclose
-    await client_of().aclose()
-    assert closed
