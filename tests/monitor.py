@@ -84,7 +84,7 @@ class Monitor:
         for breach in (
             *self._instances(pods),
             *self._groups(pods),
-            *self._volumes(),
+            *self._volumes(pods),
             *self._statuses(pods),
         ):
             self.broken(breach)
@@ -121,22 +121,26 @@ class Monitor:
             if group.persistent and group.name not in noted | self.foreign:
                 yield f"group {group.name} is there while no Pod is noted to need it"
 
-    def _volumes(self) -> Iterator[str]:
+    def _volumes(self, pods: dict[str, Json]) -> Iterator[str]:
         storage = self.cluster.storage
-        owners: Counter[str] = Counter()
+        owners: Counter[tuple[str, str]] = Counter()
         claims = {claim.uid for claim in storage.objects(PERSISTENT_VOLUME_CLAIMS)}
         for volume in storage.objects(PERSISTENT_VOLUMES):
             claims.add(volume.value["spec"].get("claimRef", {}).get("uid", ""))
         for volume in self.cloud.account.volumes:
             if volume.name in self.foreign:
                 continue
-            uid = tag(volume.tags, "uid")
-            owners[uid] += 1
-            if uid not in claims:
+            uid, name = tag(volume.tags, "uid"), tag(volume.tags, "volume")
+            owners[uid, name] += 1
+            if name and uid not in pods:
+                yield f"volume {volume.name} has outlived its Pod"
+            elif name and not self._is_marked(pods[uid]):
+                yield f"volume {volume.name} is there while its Pod has no finalizer"
+            elif not name and uid not in claims:
                 yield f"volume {volume.name} has outlived its claim"
-        for uid, count in owners.items():
+        for (uid, name), count in owners.items():
             if count > 1:
-                yield f"claim {uid} has {count} volumes"
+                yield f"{f'volume {name} of Pod' if name else 'claim'} {uid} has {count} volumes"
 
     def _statuses(self, pods: dict[str, Json]) -> Iterator[str]:
         for uid, pod in pods.items():

@@ -3,7 +3,7 @@
 All of it goes by what claims and PersistentVolumes are, so a daemon that is killed between any
 two requests leaves nothing that the next leader does not find. A finalizer keeps a claim from
 before its cloud volume may exist until a PersistentVolume stands for it, whose own finalizer takes
-over. Cloud volumes are never swept by their tags, for an account may serve several clusters.
+over. Cloud volumes of claims are never swept by their tags.
 """
 
 from __future__ import annotations
