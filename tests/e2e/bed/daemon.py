@@ -20,11 +20,12 @@ class Daemon:
     kubeconfig: Path
     folder: Path
     log_level: str = "debug"
+    node: str = NODE
     _process: Process | None = None
 
     @property
     def log(self) -> Path:
-        return self.folder / "daemon.log"
+        return self.folder / ("daemon.log" if self.node == NODE else f"{self.node}.log")
 
     def start(self) -> None:
         """Returns at once: whoever needs the node waits for the node."""
@@ -37,7 +38,7 @@ class Daemon:
             log=self.log,
             env={
                 "KUBECONFIG": str(self.kubeconfig),
-                "KRAFTLET_NODE_NAME": NODE,
+                "KRAFTLET_NODE_NAME": self.node,
                 "KRAFTLET_NODE_INTERNAL_IP": "127.0.0.1",
                 # Not 0: the node says where it listens before it does.
                 "KRAFTLET_ADDR": f"127.0.0.1:{free_port()}",
