@@ -8,6 +8,7 @@ A YAML file maps image patterns to entries::
       "job":       {run_seconds: 3, exit_code: 1}
       "flaky":     {exits: [1, 1, 0], log: ["trying"]}
       "missing":   {pull: fail}
+      "slow":      {ports: {8080: http, 9000: grpc}, listens_after_seconds: 20}
       "private":   {credentials: "robot:secret"}
       "*":         {}
 
@@ -29,6 +30,8 @@ import attrs
 import yaml
 from cattrs import Converter, transform_error
 from cattrs.errors import BaseValidationError
+
+PortProtocol = Literal["tcp", "http", "grpc"]
 
 
 class CatalogueError(Exception):
@@ -54,6 +57,10 @@ class ImageEntry:
     """Instead of an exit code, the guest's kernel ends with this stop code."""
     ignores_stop: bool = False
     """A scripted guest that has to be killed."""
+    ports: Mapping[int, PortProtocol] = attrs.field(factory=dict)
+    """Where a scripted guest listens, and what for."""
+    listens_after_seconds: float = 0.0
+    """How long a scripted guest's application takes before it does."""
     stop_exit_code: int = 0
     """Of a scripted guest that does as it is told."""
     log: tuple[str, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,10 +10,13 @@ from ipaddress import IPv4Network
 
 import attrs
 import trio
+from trio.testing import memory_stream_pair
 
 from kraftlet_trio.http.messages import Handler
 from kraftlet_trio.simulators.cloud.images import ImageEntry
 from kraftlet_trio.simulators.cloud.runtime import Crashed, Ending, Exited, Guest, Usage
+from kraftlet_trio.simulators.cloud.scripted_ports import Health, ScriptedPort
+from kraftlet_trio.simulators.cloud.scripted_sandbox import CommandScript, ScriptedSandbox
 from kraftlet_trio.simulators.cloud.settings import CloudSettings
 
 
@@ -23,7 +27,9 @@ class VirtualRuntime:
     settings: CloudSettings = attrs.field(factory=CloudSettings)
     network: IPv4Network = attrs.field(default=IPv4Network("10.0.0.0/8"), init=False)
     sandbox_handler: Handler | None = None
-    """What answers for the sandbox plugin of every instance: a script has none of its own."""
+    """What answers for the sandbox plugin of every instance, in place of *commands*."""
+    commands: CommandScript | None = None
+    """What commands do in every instance. None: there is no sandbox plugin."""
     _running: dict[str, _Script] = attrs.field(factory=dict, init=False)
 
     @contextmanager
@@ -38,8 +44,12 @@ class VirtualRuntime:
         try:
             for line in guest.image.log:
                 guest.log.append(line.encode() + b"\n")
-            entered()
-            return await script.play(stop, self.settings.stop_seconds)
+            async with trio.open_nursery() as connections:
+                script.connections = connections
+                entered()
+                ending = await script.play(stop, self.settings.stop_seconds)
+                connections.cancel_scope.cancel()
+            return ending
         finally:
             if self._running.get(guest.uuid) is script:
                 del self._running[guest.uuid]
@@ -48,20 +58,33 @@ class VirtualRuntime:
         """Make the running instance *uuid* end that way. ``KeyError`` if it does not run."""
         self._running[uuid].end(ending)
 
+    def port(self, uuid: str, number: int) -> ScriptedPort:
+        """A port of the running instance *uuid*, to be turned; its next run begins with a new one.
+
+        ``KeyError`` if it does not run or its image has no such port.
+        """
+        return self._running[uuid].ports[number]
+
     def freeze(self, _uuid: str) -> bool:
         return False  # a script has no memory: it begins anew
 
     def thaw(self, uuid: str) -> None:
         raise AssertionError(f"never frozen: {uuid}")
 
-    async def connect(self, _uuid: str, _address: str, port: int) -> trio.abc.Stream:
-        raise ConnectionRefusedError(f"a scripted guest does not listen on port {port}")
+    async def connect(self, uuid: str, _address: str, port: int) -> trio.abc.Stream:
+        await trio.lowlevel.checkpoint()
+        if uuid not in self._running:
+            raise ConnectionRefusedError(errno.ECONNREFUSED, "the guest does not run")
+        return self._running[uuid].connect(port)
 
     def usage(self, uuid: str) -> Usage:
         return Usage(rss_bytes=16 * 1024 * 1024 if uuid in self._running else 0)
 
     def sandbox(self, uuid: str) -> Handler | None:
-        return self.sandbox_handler if uuid in self._running else None
+        script = self._running.get(uuid)
+        if script is None or self.sandbox_handler is not None:
+            return None if script is None else self.sandbox_handler
+        return None if self.commands is None else script.sandbox(self.commands)
 
     def copy_volume(self, source: str, copy: str) -> None:
         pass
@@ -75,6 +98,36 @@ class _Script:
     _guest: Guest
     _ending: Ending | None = attrs.field(default=None, init=False)
     _cut: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    connections: trio.Nursery | None = attrs.field(default=None, init=False)
+    ports: dict[int, ScriptedPort] = attrs.field(factory=dict, init=False)
+    _sandbox: ScriptedSandbox | None = attrs.field(default=None, init=False)
+    _began: float = attrs.field(factory=trio.current_time, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.ports = {
+            number: ScriptedPort(protocol) for number, protocol in self._guest.image.ports.items()
+        }
+
+    def connect(self, number: int) -> trio.abc.Stream:
+        port = self.ports.get(number)
+        listens_at = self._began + self._guest.image.listens_after_seconds
+        if (
+            port is None
+            or port.health is Health.CLOSED
+            or self.connections is None
+            or trio.current_time() < listens_at
+        ):
+            raise ConnectionRefusedError(
+                errno.ECONNREFUSED, f"the scripted guest does not listen on port {number}"
+            )
+        ours, theirs = memory_stream_pair()
+        self.connections.start_soon(port.serve, theirs)
+        return ours
+
+    def sandbox(self, commands: CommandScript) -> Handler:
+        if self._sandbox is None:
+            self._sandbox = ScriptedSandbox(self._guest, commands)
+        return self._sandbox.handle
 
     def end(self, ending: Ending) -> None:
         self._ending = ending

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from enum import Enum
-from typing import Literal
 
 import attrs
 import h2.config
@@ -15,8 +15,7 @@ import trio
 
 from kraftlet_trio.http.messages import Handler, Request, Response
 from kraftlet_trio.http.server import serve_connection
-
-Protocol = Literal["tcp", "http", "grpc"]
+from kraftlet_trio.simulators.cloud.images import PortProtocol
 
 _READ_BYTES = 16 * 1024
 _SERVING, _NOT_SERVING = 1, 2
@@ -38,7 +37,7 @@ class Health(Enum):
 class ScriptedPort:
     """One port of one run."""
 
-    protocol: Protocol
+    protocol: PortProtocol
     health: Health = Health.GOOD
     handler: Handler | None = None
     """Answers HTTP requests while all is good."""
@@ -46,7 +45,12 @@ class ScriptedPort:
     """The HTTP requests that came."""
 
     async def serve(self, stream: trio.abc.Stream) -> None:
-        """One connection to its end."""
+        """One connection, to its end."""
+        async with stream:
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                await self._serve(stream)
+
+    async def _serve(self, stream: trio.abc.Stream) -> None:
         if self.health is Health.SILENT:
             await _listen(stream)
         elif self.protocol == "http":

@@ -23,6 +23,7 @@ from kraftlet_trio.simulators.cloud.gateway import Gateway
 from kraftlet_trio.simulators.cloud.host_restart import recover
 from kraftlet_trio.simulators.cloud.images import ImageCatalogue
 from kraftlet_trio.simulators.cloud.lifecycle import Lifecycle
+from kraftlet_trio.simulators.cloud.private_network import connect_privately
 from kraftlet_trio.simulators.cloud.runtime import Runtime
 from kraftlet_trio.simulators.cloud.runtime_virtual import VirtualRuntime
 from kraftlet_trio.simulators.cloud.settings import (
@@ -117,6 +118,15 @@ class CloudSimulator:
             yield
         finally:
             self._keeper.keep_once()
+
+    async def dial(self, address: str, port: int) -> trio.abc.Stream:
+        """Connect to an instance at its private address, from inside of the platform's network.
+
+        Wakes it up, as all private traffic does. Raises ``OSError``.
+        """
+        if self._cloud is None:
+            raise RuntimeError("the cloud simulator is not running")
+        return await connect_privately(self._cloud, address, port)
 
     async def handle(self, request: Request) -> Response:
         """Answer one request. ``RuntimeError`` while :meth:`run` is not running."""

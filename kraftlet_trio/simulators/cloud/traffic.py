@@ -21,6 +21,8 @@ class Traffic:
     """Connections that are open."""
     nreqs: int = 0
     """HTTP requests in progress."""
+    nprivate: int = 0
+    """Connections to its private address, which no load balancer sees."""
     nqueued: int = 0
     """Requests and connections that wait for the instance to wake up."""
     ntotal: int = 0
@@ -63,6 +65,21 @@ class Traffic:
             self._calm()
 
     @contextmanager
+    def private_connection(self) -> Iterator[None]:
+        """A connection to the private address is open inside."""
+        self.nprivate += 1
+        self.heard_at = trio.current_time()
+        try:
+            yield
+        finally:
+            self.nprivate -= 1
+            self._calm()
+
+    def moved(self) -> None:
+        """Something went over a private connection."""
+        self.heard_at = trio.current_time()
+
+    @contextmanager
     def queued(self) -> Iterator[None]:
         self.nqueued += 1
         try:
@@ -92,7 +109,7 @@ class Traffic:
         """Whether scale to zero by *policy* has to wait: silent connections keep only ``on`` up."""
         if self.nqueued or self.nreqs:
             return True
-        return policy == "on" and self.nconns > 0
+        return policy == "on" and self.nconns + self.nprivate > 0
 
     async def quiet(self, policy: str, seconds: float) -> None:
         """Until nothing has kept it busy for so long."""
