@@ -73,7 +73,11 @@ _OPTIONS = {
     "addr": "Where the kubelet API listens.  [:10250]",
     "tls_cert_file": "Serving certificate of the kubelet API.  [self-signed]",
     "tls_key_file": "Its key.",
+    "client_ca_file": "Who signs client certificates for it, PEM.  [what the cluster publishes]",
+    "health_addr": "Where /livez, /readyz and /healthz are told to anybody.  [:10248]",
 }
+_OTHER_NAMES = {"client_ca_file": "APISERVER_CA_CERT_LOCATION"}
+"""Variables that Unikraft's own virtual kubelet names without the prefix."""
 
 
 @click.group()
@@ -130,7 +134,9 @@ def _texts(options: Mapping[str, str | None]) -> dict[str, str]:
     """Those that were given; click takes a variable that is set to nothing for one that is not."""
     texts = {}
     for name, text in options.items():
-        given = os.environ.get(f"KRAFTLET_{name.upper()}") if text is None else text
+        variables = (f"KRAFTLET_{name.upper()}", _OTHER_NAMES.get(name, ""))
+        set_ = (os.environ[variable] for variable in variables if variable in os.environ)
+        given = next(set_, None) if text is None else text
         if given is not None:
             texts[name] = given
     return texts

@@ -15,6 +15,7 @@ import attrs
 
 from kraftlet_trio import __version__
 from kraftlet_trio.cloud.access import endpoint
+from kraftlet_trio.kubelet_api.settings import KubeletAPISettings
 from kraftlet_trio.kubernetes.objects import Taint
 from kraftlet_trio.kubernetes.pod import ResourceRequirements
 from kraftlet_trio.mapping.annotation_values import LARGEST_MILLISECONDS, POLICIES
@@ -50,19 +51,6 @@ class CloudSettings:
     ca_file: Path | None = None
     insecure: bool = False
     """The platform's certificate is not verified."""
-
-
-@attrs.frozen(kw_only=True)
-class KubeletAPISettings:
-    """Where the node itself listens."""
-
-    host: str
-    port: int
-    address: str
-    """The address that callers know it by; may be empty."""
-    cert_file: Path | None = None
-    """Without one the node signs a certificate itself."""
-    key_file: Path | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -102,6 +90,7 @@ def parse_settings(options: Mapping[str, str]) -> Settings:
     node_name = value("node_name", _node_name, default="kraftlet")
     address = value("node_internal_ip", _ip_address, default="")
     host, port = value("addr", _listen_address, default=("", 10250))
+    health_host, health_port = value("health_addr", _listen_address, default=("", 10248))
     token, token_file = options.get("ukc_token", ""), options.get("ukc_token_file", "")
     if not options.get("ukc_default_metro"):
         faults.append(
@@ -193,7 +182,14 @@ def parse_settings(options: Mapping[str, str]) -> Settings:
         sweeper=sweeper,
         claims=claims,
         kubelet_api=KubeletAPISettings(
-            host=host, port=port, address=address, cert_file=cert_file, key_file=key_file
+            host=host,
+            port=port,
+            address=address,
+            cert_file=cert_file,
+            key_file=key_file,
+            client_ca_file=value("client_ca_file", _existing_file, default=None),
+            health_host=health_host,
+            health_port=health_port,
         ),
         status_interval_seconds=value("pod_status_update_interval", seconds, default=5.0),
     )

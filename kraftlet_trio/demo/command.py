@@ -132,6 +132,7 @@ async def _world(kubeconfig: Path) -> AsyncIterator[_World]:
                 "ukc_token": _TOKEN,
                 "node_internal_ip": "127.0.0.1",
                 "addr": "127.0.0.1:0",
+                "health_addr": "127.0.0.1:0",
                 "pod_status_update_interval": "1s",
             }
         )

@@ -8,6 +8,7 @@ import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import attrs
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -16,16 +17,51 @@ from cryptography.x509.oid import NameOID
 _VALID_FOR = timedelta(days=365)
 
 
-def server_context(cert_file: Path | None, key_file: Path | None) -> ssl.SSLContext:
-    """A TLS context with the given certificate. Raises ``OSError`` where it cannot be loaded."""
+@attrs.frozen
+class Pair:
+    """A certificate, perhaps with its chain, and its key, both in PEM."""
+
+    certificate: bytes
+    key: bytes = attrs.field(repr=False)
+
+    @classmethod
+    def from_files(cls, certificate: Path, key: Path) -> Pair:
+        """Raises ``OSError``."""
+        return cls(certificate.read_bytes(), key.read_bytes())
+
+
+def server_context(pair: Pair, client_authorities: str) -> ssl.SSLContext:
+    """A TLS context that serves *pair*, and asks for client certificates without insisting.
+
+    *client_authorities* are the certificates of who signs them, in PEM; where there are none, no
+    client certificate is asked for. One that none of them signed ends the handshake.
+
+    Raises:
+        OSError: the pair, or the authorities, cannot be used (``ssl.SSLError`` is one).
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(str(cert_file), str(key_file) if key_file else None)
+    context.set_alpn_protocols(["http/1.1"])
+    # The ssl module reads certificates from files only.
+    with tempfile.TemporaryDirectory(prefix="kraftlet-tls-") as folder:
+        certificate, key = Path(folder, "tls.crt"), Path(folder, "tls.key")
+        certificate.write_bytes(pair.certificate)
+        key.touch(mode=0o600)
+        key.write_bytes(pair.key)
+        context.load_cert_chain(certificate, key)
+    if client_authorities.strip():
+        context.load_verify_locations(cadata=client_authorities)
+        # As in Go, an authority need not be a root to be trusted.
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        context.verify_mode = ssl.CERT_OPTIONAL
+        # A resumed session would not look at the certificate's dates again.
+        context.num_tickets = 0
+        context.options |= ssl.OP_NO_TICKET
     return context
 
 
-def self_signed_context(node_name: str, address: str, now: datetime) -> ssl.SSLContext:
-    """A TLS context with a fresh certificate for the node's name and address.
+def self_signed(node_name: str, address: str, now: datetime) -> Pair:
+    """A fresh certificate for the node's name and address.
 
     The API server does not verify a node's certificate unless told to.
     """
@@ -45,15 +81,11 @@ def self_signed_context(node_name: str, address: str, now: datetime) -> ssl.SSLC
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .sign(key, hashes.SHA256())
     )
-    with tempfile.TemporaryDirectory() as folder:
-        cert_file, key_file = Path(folder, "tls.crt"), Path(folder, "tls.key")
-        cert_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-        key_file.touch(mode=0o600)
-        key_file.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            )
-        )
-        return server_context(cert_file, key_file)
+    return Pair(
+        certificate.public_bytes(serialization.Encoding.PEM),
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        ),
+    )

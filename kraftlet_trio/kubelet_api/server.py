@@ -1,27 +1,97 @@
-"""What the node answers on its kubelet port: health and metrics."""
+"""What the node answers on its kubelet port, to whom it may.
+
+Every request says who asks and is checked for the right to ask, before anything else is said of its
+path: without credentials no path can be told from another.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
+import attrs
+import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from kraftlet_trio.http.messages import Request, Response
+from kraftlet_trio.http.messages import Request, Response, json_response
+from kraftlet_trio.kubelet_api.answers import method_not_allowed, not_found, text
+from kraftlet_trio.kubelet_api.authentication import Authenticator
+from kraftlet_trio.kubelet_api.authorization import Authorizer, Rights, needed_rights
+from kraftlet_trio.kubelet_api.health import Health
+from kraftlet_trio.kubelet_api.pod_lists import PodLists
+from kraftlet_trio.kubelet_api.review_cache import ReviewFailed
+from kraftlet_trio.kubernetes.errors import KubernetesError
+from kraftlet_trio.kubernetes.reviews import UserInfo
+
+log = structlog.get_logger()
+
+MAX_BODY_BYTES = 64 * 1024
+"""No endpoint reads a body; it comes before the credentials are looked at."""
 
 
-async def answer(request: Request) -> Response:
-    """A request handler; shows nothing that a caller without credentials may not see."""
-    match request.method, request.path:
-        case "GET", "/healthz":
-            # The port opens once informers have listed, so an answer at all is good news.
-            return _text("ok")
-        case "GET", "/metrics":
-            return Response(headers={"content-type": CONTENT_TYPE_LATEST}, body=generate_latest())
-        case _:
-            return _text(f"{request.path} is not served by this node", status=404)
+@attrs.frozen
+class Endpoint:
+    handler: Callable[[Request], Awaitable[Response]]
+    methods: tuple[str, ...] = ("GET",)
 
 
-def _text(text: str, status: int = 200) -> Response:
-    return Response(
-        status=status,
-        headers={"content-type": "text/plain; charset=utf-8"},
-        body=f"{text}\n".encode(),
-    )
+@attrs.frozen
+class KubeletAPI:
+    authenticator: Authenticator
+    authorizer: Authorizer
+    pod_lists: PodLists
+    health: Health
+
+    async def answer(self, request: Request) -> Response:
+        user = await self.authenticator.authenticate(request)
+        if user is None:
+            return text("Unauthorized", 401)
+        refusal = await self._refusal(user, needed_rights(request.method, request.path))
+        if refusal is not None:
+            return refusal
+        endpoint = self._endpoint(request.path)
+        if endpoint is None:
+            return not_found()
+        if request.method not in endpoint.methods:
+            return method_not_allowed(*endpoint.methods)
+        return await endpoint.handler(request)
+
+    async def _refusal(self, user: UserInfo, rights: Rights) -> Response | None:
+        wanted = (
+            f"(user={user.username}, verb={rights.verb}, resource=nodes, "
+            f"subresource(s)=[{' '.join(rights.subresources)}])"
+        )
+        try:
+            allowed = await self.authorizer.allows(user, rights)
+        except ReviewFailed as failure:
+            log.warning("rights not reviewed", user=user.username, error=str(failure))
+            return text(f"Authorization error {wanted}", 500)
+        return None if allowed else text(f"Forbidden {wanted}\n", 403)
+
+    def _endpoint(self, path: str) -> Endpoint | None:
+        match path.removeprefix("/").split("/"):
+            case ["pods"]:
+                return Endpoint(self._pods)
+            case ["runningpods"] | ["runningpods", ""]:
+                return Endpoint(self._running_pods)
+            case ["metrics"]:
+                return Endpoint(self._metrics)
+            case ["healthz", *_]:
+                return Endpoint(self._healthz)
+            case _:
+                return None
+
+    async def _pods(self, _request: Request) -> Response:
+        try:
+            body = await self.pod_lists.assigned()
+        except KubernetesError as error:
+            return text(f"the API server does not tell the node's Pods: {error}\n", 503)
+        return Response(headers={"content-type": "application/json"}, body=body)
+
+    async def _running_pods(self, _request: Request) -> Response:
+        return json_response(self.pod_lists.running())
+
+    async def _metrics(self, _request: Request) -> Response:
+        return Response(headers={"content-type": CONTENT_TYPE_LATEST}, body=generate_latest())
+
+    async def _healthz(self, request: Request) -> Response:
+        return self.health.answer(request)

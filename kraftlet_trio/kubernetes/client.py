@@ -191,6 +191,29 @@ class KubernetesClient:
         )
         return await self._document(call)
 
+    async def review(self, path: str, kind: str, spec: Mapping[str, Any]) -> dict[str, Any]:
+        """POST a question that is answered and not stored; the answer's ``status`` as it comes.
+
+        *path* is such as ``apis/authentication.k8s.io/v1/tokenreviews``.
+        """
+        group_and_version = path.removeprefix("apis/").rpartition("/")[0]
+        body = {"apiVersion": group_and_version, "kind": kind, "spec": spec}
+        # A question may be asked twice.
+        call = Call(method="POST", path=f"/{path}", content=orjson.dumps(body), repeatable=True)
+        status = (await self._document(call)).get("status")
+        if not isinstance(status, dict):
+            raise KubernetesUnavailable(f"{call}: the answer is no {kind} with a status")
+        return status
+
+    async def list_as_sent(self, resource: Resource[T], *, field_selector: str = "") -> bytes:
+        """The JSON of a list, with fields that are modelled here and those that are not.
+
+        It is what the server has at hand, in one piece, perhaps a little older than what was seen.
+        """
+        query = {**_selection(field_selector, ""), "resourceVersion": "0"}
+        path = resource.collection_path()
+        return await self._api.answer(Call(method="GET", path=path, query=query, repeatable=True))
+
     async def patch(
         self,
         resource: Resource[T],

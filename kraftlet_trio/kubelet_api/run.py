@@ -1,0 +1,113 @@
+"""The node's two ports: the kubelet API, and health for whoever asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import structlog
+import trio
+
+from kraftlet_trio.clock import utc_now
+from kraftlet_trio.cloud.instance_feed import InstanceFeed
+from kraftlet_trio.http.server import serve
+from kraftlet_trio.kubelet_api.authentication import Authenticator
+from kraftlet_trio.kubelet_api.authorization import Authorizer
+from kraftlet_trio.kubelet_api.certificate import Pair, self_signed
+from kraftlet_trio.kubelet_api.health import Health, HealthPort
+from kraftlet_trio.kubelet_api.pod_lists import PodLists
+from kraftlet_trio.kubelet_api.server import MAX_BODY_BYTES, KubeletAPI
+from kraftlet_trio.kubelet_api.settings import KubeletAPISettings
+from kraftlet_trio.kubelet_api.tls import (
+    ServingTLS,
+    authorities_in_file,
+    authorities_of_cluster,
+)
+from kraftlet_trio.kubernetes.client import KubernetesClient
+from kraftlet_trio.kubernetes.pod import Pod
+from kraftlet_trio.kubernetes.store import Store
+
+log = structlog.get_logger()
+
+STALE_SECONDS = 300.0
+"""The kubelet, too, calls itself unwell when its loop has not gone round for so long."""
+
+
+async def run_health_port(
+    settings: KubeletAPISettings,
+    health: Health,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Tell *health* to anybody until cancelled; started once the port is open.
+
+    Raises:
+        OSError: the address cannot be bound.
+    """
+    async with trio.open_nursery() as nursery:
+        listening = partial(
+            serve,
+            HealthPort(health).answer,
+            host=settings.health_host,
+            port=settings.health_port,
+            max_body_bytes=MAX_BODY_BYTES,
+        )
+        log.info("health port listens", port=await nursery.start(listening))
+        task_status.started()
+
+
+async def run_kubelet_api(
+    settings: KubeletAPISettings,
+    node_name: str,
+    kubernetes: KubernetesClient,
+    pods: Store[Pod],
+    feed: InstanceFeed,
+    health: Health,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve the kubelet API until cancelled; started once the port is open.
+
+    Raises:
+        OSError: the address cannot be bound, or the serving certificate not be used.
+    """
+    api = KubeletAPI(
+        Authenticator(kubernetes),
+        Authorizer(kubernetes, node_name),
+        PodLists(kubernetes, node_name, pods, feed),
+        health,
+    )
+    authorities = (
+        partial(authorities_of_cluster, kubernetes)
+        if settings.client_ca_file is None
+        else partial(authorities_in_file, settings.client_ca_file)
+    )
+    tls = ServingTLS(_serving_pair(settings, node_name), authorities)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(tls.run)
+        listening = partial(
+            serve,
+            api.answer,
+            host=settings.host,
+            port=settings.port,
+            tls=tls.context,
+            max_body_bytes=MAX_BODY_BYTES,
+        )
+        log.info("kubelet API listens", port=await nursery.start(listening))
+        task_status.started()
+
+
+def _serving_pair(settings: KubeletAPISettings, node_name: str) -> Callable[[], Pair]:
+    if settings.cert_file is not None and settings.key_file is not None:
+        return partial(Pair.from_files, settings.cert_file, settings.key_file)
+    pair = self_signed(node_name, settings.address, utc_now())
+    return lambda: pair
+
+
+def stale_feed(feed: InstanceFeed) -> str | None:
+    """A check of health: what is wrong where the instances have not been listed for long."""
+    if (seconds := feed.seconds_since_success()) < STALE_SECONDS:
+        return None
+    if seconds == float("inf"):
+        return "the instances have not been listed yet"
+    return f"the instances were last listed {seconds:.0f} s ago"

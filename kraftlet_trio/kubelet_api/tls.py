@@ -1,0 +1,99 @@
+"""The TLS context of new connections, remade when a certificate was replaced."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Never
+
+import attrs
+import structlog
+import trio
+
+from kraftlet_trio.kubelet_api.certificate import Pair, server_context
+from kraftlet_trio.kubernetes.client import KubernetesClient
+from kraftlet_trio.kubernetes.errors import KubernetesError, KubernetesUnavailable
+from kraftlet_trio.kubernetes.resources import CONFIG_MAPS
+
+log = structlog.get_logger()
+
+LOOK_SECONDS = 60.0
+"""As often as the kubelet looks at its files."""
+RETRY_SECONDS = 5.0
+"""To the next look where the API server was away."""
+READ_SECONDS = 5.0
+
+NAMESPACE, CONFIG_MAP, KEY = "kube-system", "extension-apiserver-authentication", "client-ca-file"
+"""Where an API server publishes who signs its clients' certificates. Whoever signed those signs,
+in most clusters, the one by which it calls nodes."""
+
+Authorities = Callable[[], Awaitable[str]]
+"""Reads the certificates of who signs client certificates, in PEM; empty where nobody does.
+
+Raises ``OSError`` or ``KubernetesError``.
+"""
+
+
+async def authorities_in_file(path: Path) -> str:
+    return await trio.Path(path).read_text("ascii")
+
+
+async def authorities_of_cluster(kubernetes: KubernetesClient) -> str:
+    with trio.move_on_after(READ_SECONDS):
+        published = await kubernetes.get(CONFIG_MAPS, CONFIG_MAP, namespace=NAMESPACE)
+        return published.data.get(KEY, "")
+    raise KubernetesUnavailable(f"no answer within {READ_SECONDS:.0f} s")
+
+
+@attrs.define
+class ServingTLS:
+    _pair: Callable[[], Pair]
+    """Raises ``OSError``."""
+    _authorities: Authorities
+    _made_of: tuple[Pair, str] | None = attrs.field(default=None, init=False)
+    _context: ssl.SSLContext | None = attrs.field(default=None, init=False)
+    _told: str = attrs.field(default="", init=False)
+
+    def context(self) -> ssl.SSLContext:
+        """For a new connection. Ask only once ``run`` has started."""
+        assert self._context is not None, "run has not started"
+        return self._context
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> Never:
+        """Keep the context like what it is made of, until cancelled; started once there is one.
+
+        What cannot be read, or does not fit together, is logged, and the last context stays.
+
+        Raises:
+            OSError: there is no usable serving certificate to begin with.
+        """
+        authorities = ""
+        while True:
+            pause, trouble = LOOK_SECONDS, ""
+            try:
+                authorities = await self._authorities()
+            except (OSError, KubernetesError) as error:
+                trouble = f"client certificates: {error}"
+                if isinstance(error, KubernetesUnavailable):
+                    pause = RETRY_SECONDS
+            try:
+                self._refresh(self._pair(), authorities)
+            except OSError as error:
+                if self._context is None:
+                    raise
+                trouble = f"serving certificate: {error}"
+            if trouble and trouble != self._told:
+                log.warning("TLS of the kubelet API is not up to date", error=trouble)
+            self._told = trouble
+            task_status.started()
+            task_status = trio.TASK_STATUS_IGNORED
+            await trio.sleep(pause)
+
+    def _refresh(self, pair: Pair, authorities: str) -> None:
+        if (pair, authorities) == self._made_of:
+            return
+        self._context = server_context(pair, authorities)
+        if self._made_of is not None:
+            log.info("TLS of the kubelet API renewed")
+        self._made_of = pair, authorities

@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import orjson
+import pytest
+
+from kraftlet_trio.clock import utc_now
+from kraftlet_trio.cloud.instance_feed import InstanceFeed
+from kraftlet_trio.cloud.objects import Instance
+from kraftlet_trio.http.messages import Request, Response
+from kraftlet_trio.kubelet_api.authentication import Authenticator
+from kraftlet_trio.kubelet_api.authorization import Authorizer
+from kraftlet_trio.kubelet_api.health import Health
+from kraftlet_trio.kubelet_api.pod_lists import PodLists
+from kraftlet_trio.kubelet_api.server import KubeletAPI
+from kraftlet_trio.kubernetes.objects import ObjectMeta
+from kraftlet_trio.kubernetes.pod import Container, Pod, PodSpec
+from kraftlet_trio.kubernetes.store import Store
+from tests.unit.kubelet_api.reviewing import NODE
+
+PATHS = ["/pods", "/runningpods/", "/runningpods", "/metrics", "/healthz", "/healthz/ping"]
+ELSEWHERE = ["/", "/nothing", "/pods/x", "/exec/ns/pod/c", "/containerLogs/a/b/c", "//pods", "/.."]
+TOKEN = {"authorization": "Bearer ada"}
+
+
+@pytest.fixture
+def pods() -> Store[Pod]:
+    return Store()
+
+
+@pytest.fixture
+def feed() -> InstanceFeed:
+    return InstanceFeed(None, tags=(), interval=5)  # type: ignore[arg-type] # it asks nobody here
+
+
+@pytest.fixture
+def kubelet(kubernetes, api, pods, feed) -> KubeletAPI:
+    api.tokens["ada"] = {"username": "ada"}
+    return KubeletAPI(
+        Authenticator(kubernetes),
+        Authorizer(kubernetes, NODE),
+        PodLists(kubernetes, NODE, pods, feed),
+        Health(),
+    )
+
+
+@pytest.fixture
+def admin(kubelet, api):
+    """Asks as somebody who may do everything."""
+    for verb in ("get", "create", "delete", ""):
+        for subresource in ("proxy", "metrics", "stats", "log"):
+            api.rights.add(("ada", verb, subresource))
+
+    async def ask(path: str, method: str = "GET", query: str = "") -> Response:
+        request = Request(method=method, path=path, query_string=query, headers=TOKEN)
+        return await kubelet.answer(request)
+
+    return ask
+
+
+@pytest.mark.parametrize("path", PATHS + ELSEWHERE)
+@pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
+async def test_no_path_answers_without_credentials(autojump_clock, kubelet, api, path, method):
+    answer = await kubelet.answer(Request(method=method, path=path))
+    assert (answer.status, answer.body) == (401, b"Unauthorized")
+    assert not api.requests
+
+
+@pytest.mark.parametrize("path", PATHS + ELSEWHERE)
+async def test_no_path_answers_to_a_token_that_is_not_accepted(autojump_clock, kubelet, path):
+    headers = {"authorization": "Bearer expired-or-for-somebody-else"}
+    answer = await kubelet.answer(Request(method="GET", path=path, headers=headers))
+    assert (answer.status, answer.body) == (401, b"Unauthorized")
+
+
+@pytest.mark.parametrize("path", PATHS + ELSEWHERE)
+async def test_no_path_answers_to_a_user_without_rights(autojump_clock, kubelet, path):
+    answer = await kubelet.answer(Request(method="GET", path=path, headers=TOKEN))
+    assert answer.status == 403
+    assert answer.body.startswith(b"Forbidden (user=ada, verb=")
+
+
+async def test_a_refusal_speaks_as_the_kubelets(autojump_clock, kubelet):
+    answer = await kubelet.answer(Request(method="GET", path="/pods", headers=TOKEN))
+    assert answer.body == (
+        b"Forbidden (user=ada, verb=get, resource=nodes, subresource(s)=[pods proxy])\n"
+    )
+
+
+async def test_a_right_opens_its_own_paths_only(autojump_clock, kubelet, api):
+    api.rights.add(("ada", "get", "metrics"))
+    answers = {
+        path: (await kubelet.answer(Request(method="GET", path=path, headers=TOKEN))).status
+        for path in PATHS
+    }
+    assert answers.pop("/metrics") == 200
+    assert set(answers.values()) == {403}
+
+
+async def test_rights_that_nobody_reviews_open_nothing(autojump_clock, kubelet, api):
+    await kubelet.answer(Request(method="GET", path="/", headers=TOKEN))
+    api.status = 500
+    answer = await kubelet.answer(Request(method="GET", path="/metrics", headers=TOKEN))
+    assert answer.status == 500
+    assert answer.body.startswith(b"Authorization error (user=ada")
+
+
+@pytest.mark.parametrize("path", ELSEWHERE)
+async def test_unknown_paths_are_not_found(autojump_clock, admin, path):
+    answer = await admin(path)
+    assert (answer.status, answer.body) == (404, b"404 page not found\n")
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_other_methods_are_not_allowed(autojump_clock, admin, path):
+    answer = await admin(path, "DELETE")
+    assert (answer.status, answer.headers["allow"]) == (405, "GET")
+
+
+async def test_pods_are_as_the_api_server_sends_them(autojump_clock, admin, api):
+    api.pods = b'{"kind":"PodList","items":[{"spec":{"fieldOfNextYear":1}}]}'
+    answer = await admin("/pods")
+    assert (answer.status, answer.body) == (200, api.pods)
+    assert answer.headers["content-type"] == "application/json"
+    query = dict(api.requests[-1].query)
+    assert query == {"fieldSelector": f"spec.nodeName={NODE}", "resourceVersion": "0"}
+
+
+async def test_pods_are_unavailable_without_the_api_server(autojump_clock, admin, api):
+    await admin("/pods")
+    api.status = 500
+    assert (await admin("/pods")).status == 503
+
+
+async def test_metrics_are_the_processs_own(autojump_clock, admin):
+    assert b"process_cpu_seconds_total" in (await admin("/metrics")).body
+
+
+def a_pod(name: str, *containers: str, uid: str = "", deleting: bool = False) -> Pod:
+    return Pod(
+        metadata=ObjectMeta(
+            name=name,
+            namespace="default",
+            uid=uid or name,
+            deletion_timestamp=utc_now() if deleting else None,
+        ),
+        spec=PodSpec(
+            containers=tuple(Container(name=each, image=f"{each}:1") for each in containers)
+        ),
+    )
+
+
+def an_instance(pod_uid: str, container: str, state: str) -> Instance:
+    return Instance(
+        uuid=f"{pod_uid}-{container}",
+        name=f"{pod_uid}-{container}",
+        state=state,
+        tags=(f"k8s.io:uid={pod_uid}", f"k8s.io:container={container}"),
+    )
+
+
+async def running(admin, path: str = "/runningpods/") -> dict[str, list[str]]:
+    """Containers by Pod."""
+    document = orjson.loads((await admin(path)).body)
+    assert (document["kind"], document["apiVersion"]) == ("PodList", "v1")
+    return {
+        item["metadata"]["name"]: [each["name"] for each in item["spec"]["containers"]]
+        for item in document["items"]
+    }
+
+
+@pytest.mark.parametrize("path", ["/runningpods/", "/runningpods"])
+async def test_running_pods_have_a_running_instance(autojump_clock, admin, pods, feed, path):
+    pods.replace([a_pod("web", "app", "sidecar"), a_pod("new", "app"), a_pod("bare", "app")])
+    feed.put(an_instance("web", "app", "standby"))
+    feed.put(an_instance("web", "sidecar", "stopped"))
+    feed.put(an_instance("new", "app", "starting"))
+    feed.put(an_instance("stranger", "app", "running"))
+    assert await running(admin, path) == {"web": ["app"]}
+    feed.put(an_instance("new", "app", "running"))
+    assert await running(admin, path) == {"web": ["app"], "new": ["app"]}
+
+
+async def test_a_pod_whose_stop_was_ordered_runs_no_more(autojump_clock, admin, pods, feed):
+    feed.put(an_instance("web", "app", "running"))
+    pods.replace([a_pod("web", "app")])
+    assert await running(admin) == {"web": ["app"]}
+    pods.replace([a_pod("web", "app", deleting=True)])
+    assert await running(admin) == {}
+    pods.replace([])
+    assert await running(admin) == {}
+
+
+async def test_a_running_pod_tells_who_it_is_and_what_it_runs(autojump_clock, admin, pods, feed):
+    pods.replace([a_pod("web", "app", uid="u-1")])
+    feed.put(an_instance("u-1", "app", "running"))
+    [item] = orjson.loads((await admin("/runningpods/")).body)["items"]
+    assert item["metadata"] == {"name": "web", "namespace": "default", "uid": "u-1"}
+    assert item["spec"]["containers"] == [{"name": "app", "image": "app:1", "resources": {}}]
+
+
+async def test_health_is_told_in_the_kubelets_words(autojump_clock, admin, kubelet):
+    assert (await admin("/healthz")).body == b"ok"
+    assert (await admin("/healthz/ping")).body == b"ok"
+    assert (await admin("/healthz/nothing")).status == 404
+    verbose = await admin("/healthz", query="verbose")
+    assert verbose.body == b"[+]ping ok\nhealthz check passed\n"
+    kubelet.health.checks["syncloop"] = lambda: "it went round long ago"
+    broken = await admin("/healthz")
+    assert broken.status == 500
+    assert broken.body == (
+        b"[+]ping ok\n[-]syncloop failed: reason withheld\nhealthz check failed\n"
+    )
+    assert (await admin("/healthz/syncloop")).status == 500
+    assert (await admin("/healthz/ping")).status == 200
