@@ -61,6 +61,7 @@ class CloudClient:
     def __init__(
         self, access: CloudAccess, *, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
+        self.base_url = access.base_url
         self._session = CloudSession(access, transport)
         self.sandbox = SandboxClient(self._session)
         """For instances with the sandbox plugin."""

@@ -14,6 +14,7 @@ from kraftlet_trio.mapping.instance_updates import SpecHash, spec_hash
 from kraftlet_trio.mapping.names import container_of
 from kraftlet_trio.mapping.problems import ConfigurationWarning
 from kraftlet_trio.mapping.services import ContainerGroup, container_groups, default_group
+from kraftlet_trio.mapping.status_annotations import annotation_changes
 from kraftlet_trio.mapping.unsupported import unsupported_problem, unsupported_warning
 from kraftlet_trio.mapping.volumes import PodVolume, pod_volumes, volume_warnings
 from kraftlet_trio.pods.admission import Refusal, refusal
@@ -95,6 +96,9 @@ class PodObserver:
             own_volumes=bool(self.wishes.own_volumes),
             refusal=self._refusal(self.pod),
             reclaims=self._is_reclaimed(self.pod),
+            annotations=annotation_changes(
+                self.pod, instances, options, self.context.cloud.base_url
+            ),
             recorded_groups=recorded,
             wanted_groups=wanted,
             ready_groups=frozenset(name for name in wanted.values() if groups.is_ready(name)),
