@@ -14,7 +14,7 @@ import structlog
 import trio
 
 from kraftlet_trio import __version__
-from kraftlet_trio.cloud.access import CloudAccess, TokenFile
+from kraftlet_trio.cloud.access import CloudAccess, TokenFile, trust
 from kraftlet_trio.cloud.client import CloudClient
 from kraftlet_trio.cloud.errors import CloudError
 from kraftlet_trio.daemon import run_daemon
@@ -29,6 +29,8 @@ from kraftlet_trio.kubernetes.config import (
 )
 from kraftlet_trio.kubernetes.errors import Forbidden, KubernetesError
 from kraftlet_trio.logs import LEVELS, configure_logs
+from kraftlet_trio.registry.client import RegistryClient
+from kraftlet_trio.registry.settings import RegistrySettings
 from kraftlet_trio.settings import CloudSettings, Settings, SettingsError, parse_settings
 from kraftlet_trio.simulators.cloud.command import cloud as cloud_simulator
 from kraftlet_trio.simulators.kubernetes.command import kubernetes as kubernetes_simulator
@@ -67,9 +69,11 @@ _OPTIONS = {
     "enable_exec": "Make commands possible in all instances.  [false]",
     "exec_plugin_image": "The plugin that executes commands.  [plugins/sandbox:latest]",
     "enable_instance_fqdn_annotations": "Note instances' names on their Pods.  [false]",
-    "pod_status_update_interval": "How often all instances are listed.  [5s]",
+    "pod_status_update_interval": "How often all instances are listed.  [1s]",
     "naming": "Names of cloud resources: readable or hashed.  [readable]",
     "probe_network": "Whether probes reach instances: direct, or none.  [direct]",
+    "read_registries": "Look images up in their registries.  [true]",
+    "insecure_registries": "Registries without TLS, as host:port;host:port.",
     "addr": "Where the kubelet API listens.  [:10250]",
     "tls_cert_file": "Serving certificate of the kubelet API.  [self-signed]",
     "tls_key_file": "Its key.",
@@ -171,6 +175,16 @@ def _cloud_access(settings: CloudSettings) -> CloudAccess:
     return CloudAccess(base_url=settings.url, token=token, ssl_context=context)
 
 
+def _registry_client(settings: RegistrySettings | None) -> RegistryClient | None:
+    if settings is None:
+        return None
+    return RegistryClient(
+        ssl_context=trust(ca_file=settings.ca_file),
+        plain_hosts=settings.plain_hosts,
+        architecture=settings.architecture,
+    )
+
+
 async def _run_until_signalled(
     cluster: ClusterAccess, access: CloudAccess, settings: Settings
 ) -> None:
@@ -207,7 +221,9 @@ async def _run(cluster: ClusterAccess, access: CloudAccess, settings: Settings) 
                 f"Kubernetes API at {cluster.server}: {error}; check KUBECONFIG"
             ) from error
         try:
-            await run_daemon(kubernetes, cloud, settings)
+            await run_daemon(
+                kubernetes, cloud, settings, registries=_registry_client(settings.registries)
+            )
         except Forbidden as error:
             raise _CannotStart(
                 f"Kubernetes API at {cluster.server}: {error}; the daemon tells clusters apart by "

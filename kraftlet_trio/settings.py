@@ -25,6 +25,8 @@ from kraftlet_trio.mapping.quantities import memory_mib, vcpus
 from kraftlet_trio.node.settings import NodeSettings
 from kraftlet_trio.pods.context import FINALIZER, DaemonSetPods, PodSettings
 from kraftlet_trio.pods.sweeper import SweeperSettings
+from kraftlet_trio.registry.reference import InvalidReference, parse_reference
+from kraftlet_trio.registry.settings import RegistrySettings
 from kraftlet_trio.volumes.settings import ClaimSettings
 
 T = TypeVar("T")
@@ -64,8 +66,10 @@ class Settings:
     """None: claims of class ``ukc-volume`` are left to another provisioner."""
     kubelet_api: KubeletAPISettings | None
     """None where the daemon runs without sockets."""
-    status_interval_seconds: float = 5.0
-    """How often all instances are listed; those in transition are read far more often."""
+    registries: RegistrySettings | None
+    """None: no registry is contacted."""
+    status_interval_seconds: float = 1.0
+    """How often all instances are listed, less so where the platform tells of events."""
 
 
 def parse_settings(options: Mapping[str, str]) -> Settings:
@@ -171,6 +175,11 @@ def parse_settings(options: Mapping[str, str]) -> Settings:
             namespace=options.get("namespace") or "default",
             naming=naming,
         )
+    registries = RegistrySettings(
+        ca_file=cloud.ca_file,
+        plain_hosts=value("insecure_registries", _registries, default=frozenset()),
+        architecture=node.architecture,
+    )
     cert_file = value("tls_cert_file", _existing_file, default=None)
     key_file = value("tls_key_file", _existing_file, default=None)
     if (cert_file is None) != (key_file is None):
@@ -191,7 +200,8 @@ def parse_settings(options: Mapping[str, str]) -> Settings:
             health_host=health_host,
             health_port=health_port,
         ),
-        status_interval_seconds=value("pod_status_update_interval", seconds, default=5.0),
+        registries=registries if value("read_registries", boolean, default=True) else None,
+        status_interval_seconds=value("pod_status_update_interval", seconds, default=1.0),
     )
     if faults:
         raise SettingsError("\n".join(faults))
@@ -269,6 +279,18 @@ def _listen_address(text: str) -> tuple[str, int]:
     if not colon or not port.isdigit() or not 0 <= int(port) <= 65535:
         raise ValueError(f"{text!r} is no address to listen at; write [host]:port, as :10250")
     return host.strip("[]"), int(port)
+
+
+def _registries(text: str) -> frozenset[str]:
+    hosts = frozenset(filter(None, (part.strip() for part in text.split(";"))))
+    for host in hosts:
+        try:
+            well_formed = parse_reference(f"{host}/image").domain_written and "/" not in host
+        except InvalidReference:
+            well_formed = False
+        if not well_formed:
+            raise ValueError(f"{host!r} is no registry; write host:port;host:port")
+    return hosts
 
 
 def _taint_effect(text: str) -> str:

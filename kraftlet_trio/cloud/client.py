@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 from urllib.parse import quote
@@ -12,6 +12,7 @@ import attrs
 import httpx
 
 from kraftlet_trio.cloud.access import CloudAccess
+from kraftlet_trio.cloud.audit_stream import LONGEST_SILENCE_SECONDS
 from kraftlet_trio.cloud.console import CONSOLE_PAGE_BYTES, ConsolePage, console_page
 from kraftlet_trio.cloud.envelope import Envelope
 from kraftlet_trio.cloud.errors import CloudUnavailable, ResourceNotFound
@@ -33,7 +34,7 @@ from kraftlet_trio.cloud.objects import (
 )
 from kraftlet_trio.cloud.sandbox import SandboxClient
 from kraftlet_trio.cloud.serialization import structure, unstructure
-from kraftlet_trio.cloud.session import Call, CloudSession
+from kraftlet_trio.cloud.session import Call, CloudSession, Stream
 
 T = TypeVar("T")
 
@@ -127,6 +128,19 @@ class CloudClient:
         """All instances that carry every one of *tags*, with details."""
         instances = await self._list(_INSTANCES, tags)
         return [instance for instance in instances if instance.state != DELETED]
+
+    @asynccontextmanager
+    async def audit_stream(self, *, tags: Sequence[str]) -> AsyncGenerator[Stream, None]:
+        """What happens to instances that carry every one of *tags*, for ``EventStreamParser``.
+
+        Raises ``CloudRefused`` where the account has no such stream, ``CloudUnavailable``.
+        """
+        query = "tags=" + ",".join(map(_quoted, tags))
+        call = Call(about="follow events", method="GET", path="/v1/audit", query=query)
+        async with self._session.stream(
+            call, longest_silence_seconds=LONGEST_SILENCE_SECONDS
+        ) as stream:
+            yield stream
 
     async def start_instance(self, uuid: str) -> None:
         """Nothing happens to one that runs. Raises ``ResourceNotFound``, ``QuotaExceeded``."""

@@ -1,10 +1,11 @@
 """What the cloud has of one node: a copy of its instances that is never far behind.
 
-Two readers keep it. One lists everything that carries the node's tags, every few seconds, however
+Two readers keep it. One lists everything that carries the node's tags, every second or so, however
 many Pods are quiet. The other reads those instances that somebody watches closely, all in one
-request, often at first and then less and less until they change again. Callers put in what they
-learn themselves. A read that began before an instance was put in or forgotten says nothing about
-it, and a read that failed says nothing at all.
+request, often at first and then less and less until they change again. Where the platform tells
+of events, the other reader hears of each at once, and the lists become a safety net. Callers put
+in what they learn themselves. A read that began before an instance was put in or forgotten says
+nothing about it, and a read that failed says nothing at all.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ import attrs
 import structlog
 import trio
 
+from kraftlet_trio.cloud.audit_stream import Changed, EventStreamParser, Hint, Missed
 from kraftlet_trio.cloud.client import CloudClient
-from kraftlet_trio.cloud.errors import CloudError
+from kraftlet_trio.cloud.errors import CloudError, CloudUnavailable
 from kraftlet_trio.cloud.objects import Instance
 from kraftlet_trio.doorbell import Doorbell
 
@@ -35,6 +37,11 @@ PAUSE_AN_INSTANCE_SECONDS = 0.001
 """Added to the pause between lists, so that reading thousands never takes more than a twentieth
 of a core: one costs about 50 µs."""
 FIRST_RETRY_SECONDS = 0.5
+LISTENING_INTERVAL_SECONDS = 5.0
+"""Between lists while the platform tells of events: it does not tell of all."""
+NO_EVENTS_RETRY_SECONDS = 300.0
+"""Until an account without the stream of events is tried again."""
+LONGEST_RETRY_SECONDS = 30.0
 
 
 def _nobody(_: str) -> None:
@@ -66,6 +73,10 @@ class InstanceFeed:
     _reads: set[int] = attrs.field(factory=set, init=False)
     """The moments at which the reads under way began."""
     _close: dict[str, _CloseWatch] = attrs.field(factory=dict, init=False)
+    _hinted: set[str] = attrs.field(factory=set, init=False)
+    """Those of which an event has told since they were last read."""
+    _listening: bool = attrs.field(default=False, init=False)
+    _list_now: Doorbell = attrs.field(factory=Doorbell, init=False)
     _sooner: Doorbell = attrs.field(factory=Doorbell, init=False)
     _last_success: float | None = attrs.field(default=None, init=False)
     _on_change: Callable[[str], None] = attrs.field(default=_nobody, init=False)
@@ -121,6 +132,7 @@ class InstanceFeed:
         async with trio.open_nursery() as nursery:
             await nursery.start(self._list_forever)
             nursery.start_soon(self._look_closely_forever)
+            nursery.start_soon(self._listen_forever)
             task_status.started()
 
     async def _list_forever(
@@ -143,7 +155,46 @@ class InstanceFeed:
             if not listed:
                 listed = True
                 task_status.started()
-            await trio.sleep(self._interval + PAUSE_AN_INSTANCE_SECONDS * len(self._instances))
+            pause = self._interval
+            if self._listening:
+                pause = max(pause, LISTENING_INTERVAL_SECONDS)
+            with trio.move_on_after(pause + PAUSE_AN_INSTANCE_SECONDS * len(self._instances)):
+                await self._list_now.wait()
+
+    async def _listen_forever(self) -> None:
+        """Hear of changes as they happen, where the platform tells of them."""
+        pause = FIRST_RETRY_SECONDS
+        while True:
+            try:
+                await self._listen()
+                pause = FIRST_RETRY_SECONDS
+            except CloudUnavailable as error:
+                log.debug("events are not told", error=str(error))
+            except CloudError as error:
+                log.info("the platform tells no events: instances are listed", error=str(error))
+                pause = NO_EVENTS_RETRY_SECONDS
+            finally:
+                self._listening = False
+            await trio.sleep(pause)
+            pause = min(2 * pause, max(LONGEST_RETRY_SECONDS, pause))
+
+    async def _listen(self) -> None:
+        async with self._client.audit_stream(tags=self._tags) as stream:
+            self._listening = True
+            # Nothing is told of what happened before.
+            self._list_now.ring()
+            parser = EventStreamParser()
+            while piece := await stream.next_piece():
+                for hint in parser.feed(piece):
+                    self._take(hint)
+
+    def _take(self, hint: Hint) -> None:
+        match hint:
+            case Changed(uuid) if uuid in self._instances:
+                self._hinted.add(uuid)
+                self._sooner.ring()
+            case Changed() | Missed():
+                self._list_now.ring()
 
     async def _list_once(self) -> None:
         with self._reading() as began:
@@ -165,9 +216,8 @@ class InstanceFeed:
     async def _look_closely_forever(self) -> None:
         earliest = trio.current_time()
         while True:
-            next_look = max(
-                min((watch.due for watch in self._close.values()), default=float("inf")), earliest
-            )
+            next_due = min((watch.due for watch in self._close.values()), default=float("inf"))
+            next_look = max(trio.current_time() if self._hinted else next_due, earliest)
             with trio.move_on_at(next_look):
                 await self._sooner.wait()
                 continue
@@ -179,8 +229,9 @@ class InstanceFeed:
                 for uuid, watch in self._close.items()
                 if watch.due - now <= watch.pause / 4
             }
+            hinted, self._hinted = self._hinted, set()
             try:
-                await self._look_at(looked_at)
+                await self._look_at(looked_at.keys() | hinted)
             except CloudError as error:
                 log.debug("instances in transition cannot be read", error=str(error))
             for watch in looked_at.values():

@@ -8,7 +8,8 @@ or refused it unread. A busy resource is waited for a while.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import attrs
@@ -19,7 +20,12 @@ import trio
 from kraftlet_trio import __version__
 from kraftlet_trio.cloud.access import CloudAccess, trust
 from kraftlet_trio.cloud.envelope import Envelope, read_answer
-from kraftlet_trio.cloud.errors import CloudUnauthorized, CloudUnavailable, ResourceBusy
+from kraftlet_trio.cloud.errors import (
+    CloudRefused,
+    CloudUnauthorized,
+    CloudUnavailable,
+    ResourceBusy,
+)
 from kraftlet_trio.http.transport import KeepAliveTransport
 
 CONCURRENT_READS = 16
@@ -68,6 +74,24 @@ class RawAnswer:
 
 class _NotSeen(CloudUnavailable):
     """The platform cannot have acted on the request."""
+
+
+@attrs.define
+class Stream:
+    """Pieces of an answer's body."""
+
+    _about: str
+    _pieces: AsyncIterator[bytes]
+    _longest_silence_seconds: float
+
+    async def next_piece(self) -> bytes:
+        """Empty once the platform has ended the stream. Raises ``CloudUnavailable``."""
+        with trio.move_on_after(self._longest_silence_seconds):
+            try:
+                return await anext(self._pieces, b"")
+            except (httpx.HTTPError, httpx.StreamError) as error:
+                raise CloudUnavailable(f"{self._about}: {_reason(error)}") from error
+        raise CloudUnavailable(f"{self._about}: silent for {self._longest_silence_seconds:.0f} s")
 
 
 class CloudSession:
@@ -146,6 +170,48 @@ class CloudSession:
             content=answer.content,
             is_html=answer.headers.get("content-type", "").startswith("text/html"),
         )
+
+    @asynccontextmanager
+    async def stream(
+        self, call: Call, *, longest_silence_seconds: float
+    ) -> AsyncGenerator[Stream, None]:
+        """The body of a successful answer, as it comes. One attempt, and never counted.
+
+        Raises ``CloudError`` on entry: ``CloudRefused`` where there is no such stream.
+        """
+        response = await self._open(call)
+        pieces = response.aiter_raw()
+        try:
+            yield Stream(call.about, pieces, longest_silence_seconds)
+        finally:
+            with trio.move_on_after(CLOSE_SECONDS, shield=True):
+                await response.aclose()
+                # httpx nests generators; one left suspended would be reported as a leak. On a
+                # closed response they run to their end at once.
+                with suppress(httpx.HTTPError, httpx.StreamError, trio.ClosedResourceError):
+                    async for _ in pieces:
+                        pass
+
+    async def _open(self, call: Call) -> httpx.Response:
+        request = self._http.build_request(
+            call.method,
+            self._access.base_url + call.path + (f"?{call.query}" if call.query else ""),
+            headers={
+                "authorization": f"Bearer {self._access.token()}",
+                "accept": "text/event-stream",
+            },
+        )
+        with trio.move_on_after(ATTEMPT_SECONDS):
+            try:
+                response = await self._http.send(request, stream=True)
+                if response.is_success:
+                    return response
+                await response.aread()
+            except httpx.HTTPError as error:
+                raise CloudUnavailable(f"{call.about}: {_reason(error)}") from error
+            read_answer(response.status_code, response.content, about=call.about)
+            raise CloudRefused(f"{call.about}: HTTP status {response.status_code}")
+        raise CloudUnavailable(f"{call.about}: no answer within {ATTEMPT_SECONDS:.0f} s")
 
     async def _attempt(self, call: Call) -> Envelope:
         async with self._reads if call.method == "GET" else self._writes:

@@ -1,5 +1,6 @@
 """The feed against a model of the cloud that may be slow, fail, and change under a read."""
 
+from contextlib import asynccontextmanager
 from functools import partial
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from kraftlet_trio.cloud.client import InstanceReading
-from kraftlet_trio.cloud.errors import CloudUnavailable
+from kraftlet_trio.cloud.errors import CloudRefused, CloudUnavailable
 from kraftlet_trio.cloud.instance_feed import InstanceFeed
 from kraftlet_trio.cloud.objects import Instance
 
@@ -18,6 +19,14 @@ NODE = "kraftlet:node=n"
 
 def an_instance(uuid, *, pod="p", state="running", **fields):
     return Instance(uuid=uuid, state=state, tags=(NODE, f"k8s.io:uid={pod}"), **fields)
+
+
+class ModelStream:
+    def __init__(self, pieces):
+        self.pieces = pieces
+
+    async def next_piece(self):
+        return await anext(self.pieces, b"")
 
 
 class ModelCloud:
@@ -30,6 +39,23 @@ class ModelCloud:
         self.omitted_from_lists = set()
         self.lists = 0
         self.looks = []
+        self.events = None
+        """Those who listen; None where the platform tells of no events."""
+
+    @asynccontextmanager
+    async def audit_stream(self, *, tags):
+        assert tags == [NODE]
+        if self.events is None:
+            raise CloudRefused("there are no events here")
+        send, receive = trio.open_memory_channel(10)
+        self.events.append(send)
+        yield ModelStream(receive)
+
+    async def tell(self, *uuids, text=None):
+        """An event about each, or *text*, to whoever listens."""
+        events = [f'event: vm\ndata: {{"object":{{"uuid":"{uuid}"}}}}\n\n' for uuid in uuids]
+        for listener in self.events:
+            await listener.send((text or "".join(events)).encode())
 
     async def list_instances(self, *, tags):
         assert tags == [NODE]
@@ -264,3 +290,44 @@ async def live_through(history, latency):
 @given(history=HISTORIES, latency=st.sampled_from([0.0, 0.3, 1.5]), chance=st.random_module())
 def test_feed_settles_on_the_truth_and_never_undoes_what_it_was_told(history, latency, chance):
     trio.run(partial(live_through, history, latency), clock=MockClock(autojump_threshold=0))
+
+
+async def test_event_shows_a_change_at_once_and_lists_become_rare(autojump_clock, feeding):
+    cloud = ModelCloud(an_instance("a"), an_instance("b"))
+    cloud.events = []
+    feed, changes = await feeding(cloud, interval=1.0)
+    await trio.sleep(60.5)
+    assert cloud.lists <= 14
+    changes.clear()
+    cloud.instances["a"] = an_instance("a", state="stopped")
+    await cloud.tell("a", "a")
+    await trio.sleep(0.06)
+    assert changes == ["p"]
+    assert feed.instances["a"].state == "stopped"
+    assert cloud.looks[-1][1] == ("a",)
+
+
+@pytest.mark.parametrize("text", ['event: gap\ndata: {"dropped":4}\n\n', None])
+async def test_what_events_cannot_tell_is_listed_at_once(autojump_clock, feeding, text):
+    cloud = ModelCloud(an_instance("a"))
+    cloud.events = []
+    _, changes = await feeding(cloud, interval=1.0)
+    await trio.sleep(10.5)
+    cloud.instances["b"] = an_instance("b", pod="q")
+    before = cloud.lists
+    await cloud.tell("b", text=text)
+    await trio.sleep(0.1)
+    assert cloud.lists == before + 1
+    assert "q" in changes
+
+
+async def test_stream_that_ends_is_opened_again_and_a_refused_one_seldom(autojump_clock, feeding):
+    cloud = ModelCloud(an_instance("a"))
+    cloud.events = []
+    await feeding(cloud, interval=1.0)
+    await trio.sleep(1)
+    await cloud.events[0].aclose()
+    before = cloud.lists
+    await trio.sleep(1)
+    assert len(cloud.events) == 2
+    assert cloud.lists > before
