@@ -27,14 +27,17 @@ from kraftlet_trio.http.memory import MemoryTransport
 from kraftlet_trio.http.messages import Request
 from kraftlet_trio.kubernetes.client import KubernetesClient
 from kraftlet_trio.kubernetes.config import ClusterAccess
+from kraftlet_trio.registry.client import RegistryClient
 from kraftlet_trio.settings import Settings, parse_settings
 from kraftlet_trio.simulators.cloud import records
 from kraftlet_trio.simulators.cloud.images import ImageCatalogue, ImageEntry
 from kraftlet_trio.simulators.cloud.runtime import Exited
 from kraftlet_trio.simulators.cloud.runtime_virtual import VirtualRuntime
+from kraftlet_trio.simulators.cloud.settings import CloudSettings
 from kraftlet_trio.simulators.cloud.simulator import CloudSimulator
 from kraftlet_trio.simulators.kubernetes.errors import ApiError
 from kraftlet_trio.simulators.kubernetes.simulator import KubernetesSimulator
+from kraftlet_trio.simulators.registry import RegistrySimulator
 from tests.manifests import NODE, Json
 from tests.monitor import Monitor
 from tests.wire import Disturbances, Exchange, Life, Wire
@@ -74,6 +77,8 @@ class World:
     monitor: Monitor
     settings: Settings
     _nursery: trio.Nursery
+    registry: RegistrySimulator = attrs.field(factory=RegistrySimulator)
+    """Whatever registry an image names, it is this one."""
     cluster_faults: Disturbances = attrs.field(factory=Disturbances)
     """Strike what the daemon asks of the API server, and nobody else."""
     cloud_faults: Disturbances = attrs.field(factory=Disturbances)
@@ -138,7 +143,17 @@ class World:
                     ) as kubernetes,
                     CloudClient(access, transport=MemoryTransport(cloud.handle, streams)) as client,
                 ):
-                    await run_daemon(kubernetes, client, settings, task_status=task_status)
+                    registries = RegistryClient(
+                        transport=MemoryTransport(self.registry.handle, streams)
+                    )
+                    await run_daemon(
+                        kubernetes,
+                        client,
+                        settings,
+                        registries=registries if settings.registries else None,
+                        dial=self.cloud.dial,
+                        task_status=task_status,
+                    )
 
     # Manifests
 
@@ -352,7 +367,9 @@ def _bugs() -> float:
 
 
 @asynccontextmanager
-async def a_world(**options: str) -> AsyncIterator[World]:
+async def a_world(
+    cloud_settings: CloudSettings | None = None, **options: str
+) -> AsyncIterator[World]:
     """Checks on leaving that nothing was broken at any moment."""
     assert isinstance(trio.lowlevel.current_clock(), MockClock)
     # The wall clock, too, starts where a seed puts it: times are cut to seconds here and there.
@@ -361,7 +378,7 @@ async def a_world(**options: str) -> AsyncIterator[World]:
     async with trio.open_nursery() as nursery:
         cluster = KubernetesSimulator()
         scripts = Scripts({})
-        cloud = CloudSimulator(token=TOKEN, images=scripts)
+        cloud = CloudSimulator(token=TOKEN, images=scripts, settings=cloud_settings)
         chosen = settings(**options)
         monitor = Monitor(cluster, cloud, chosen.pods.finalizer)
         await nursery.start(cluster.run)
