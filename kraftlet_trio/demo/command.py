@@ -142,7 +142,9 @@ async def _world(kubeconfig: Path) -> AsyncIterator[_World]:
             CloudClient(access) as cloud,
             trio.open_nursery() as daemon,
         ):
-            await daemon.start(run_daemon, kubernetes, cloud, settings)
+            await daemon.start(
+                partial(run_daemon, kubernetes, cloud, settings, dial=cloud_simulator.dial)
+            )
             yield _World(cluster=cluster, kubernetes=kubernetes, cloud=cloud)
             daemon.cancel_scope.cancel()
         nursery.cancel_scope.cancel()
