@@ -36,6 +36,8 @@ class Guests:
     output: bytes = b""
     command_seconds: float = 0.0
     sandbox_error: Exception | None = None
+    stuck: bool = False
+    """The sandbox does not answer."""
     state: str = cloud.RUNNING
     states_read: int = 0
 
@@ -73,6 +75,8 @@ class Guests:
     ) -> CommandResult:
         self.commands.append((uuid, tuple(argv)))
         await trio.lowlevel.checkpoint()
+        if self.stuck:
+            await trio.sleep_forever()
         if self.sandbox_error is not None:
             raise self.sandbox_error
         if timeout_seconds is not None and self.command_seconds > timeout_seconds:

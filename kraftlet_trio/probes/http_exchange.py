@@ -67,7 +67,10 @@ async def get(
 
 async def _secured(stream: trio.abc.Stream, host: str) -> trio.abc.Stream:
     heard = _Heard(stream)
-    secure = trio.SSLStream(heard, _unverified(), server_hostname=host, https_compatible=True)
+    try:
+        secure = trio.SSLStream(heard, _unverified(), server_hostname=host, https_compatible=True)
+    except ValueError as error:
+        raise HttpFailed(f"{host!r} is no host to speak TLS with: {error}") from error
     try:
         await secure.do_handshake()
     except trio.BrokenResourceError as error:
@@ -89,7 +92,8 @@ async def _exchange(
     stream: trio.abc.Stream, request: HttpRequest, at: Callable[[str], None]
 ) -> HttpAnswer:
     http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MOST_HEAD_BYTES)
-    head = h11.Request(method="GET", target=request.target, headers=request.sent_headers)
+    headers = [(name.encode(), value.encode()) for name, value in request.sent_headers]
+    head = h11.Request(method="GET", target=request.target, headers=headers)
     await stream.send_all((http.send(head) or b"") + (http.send(h11.EndOfMessage()) or b""))
     for _ in range(_MOST_INFORMATIONAL + 1):
         answer = await _next_event(http, stream)

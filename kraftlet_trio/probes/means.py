@@ -34,7 +34,10 @@ Dial = Callable[[str, int], Awaitable[trio.abc.Stream]]
 
 
 async def open_connection(host: str, port: int) -> trio.abc.Stream:
-    return await trio.open_tcp_stream(host, port)
+    try:
+        return await trio.open_tcp_stream(host, port)
+    except ValueError as error:  # a Pod may name any text as its host
+        raise OSError(f"{host!r} is no host: {error}") from error
 
 
 @attrs.frozen(kw_only=True)

@@ -7,6 +7,7 @@ import h2.connection
 import h2.events
 import pytest
 import trio
+import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -160,14 +161,34 @@ async def test_server_that_hangs_up_is_a_failure(guests):
     assert isinstance(await probe(guests), Unhealthy)
 
 
-@given(pieces=st.lists(st.binary(min_size=1, max_size=40), max_size=4))
-@settings(max_examples=examples(50), deadline=None)
+FRAMES = st.builds(
+    lambda kind, flags, stream, payload: (
+        len(payload).to_bytes(3, "big") + bytes((kind, flags)) + stream.to_bytes(4, "big") + payload
+    ),
+    st.integers(0, 12),
+    st.integers(0, 255),
+    st.sampled_from([0, 1, 1, 2, 3]),
+    st.binary(max_size=12),
+)
+
+
+@given(pieces=st.lists(FRAMES | st.binary(min_size=1, max_size=20), max_size=5))
+@settings(max_examples=examples(100), deadline=None)
 def test_any_bytes_leave_the_check_without_a_verdict_or_failed(pieces):
     check = HealthCheck("10.0.0.1:9000", "", 1.0)
     check.begin()
     try:
+        check.feed(b"\0\0\0\x04\0\0\0\0\0")  # the server's settings
         for piece in pieces:
             check.feed(piece)
     except _CheckFailed:
         return
     assert check.outcome is None
+
+
+async def test_cancelled_check_leaves_no_connection(nursery, autojump_clock, guests):
+    guests.listen(9000)
+    with trio.move_on_after(5):
+        await probe(guests, seconds=100)
+    await trio.testing.wait_all_tasks_blocked()
+    assert not nursery.child_tasks

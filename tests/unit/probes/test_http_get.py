@@ -6,6 +6,7 @@ import ssl
 
 import pytest
 import trio
+import trio.testing
 import trustme
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ from kraftlet_trio.kubernetes.pod import ContainerPort, HTTPGetAction, HTTPHeade
 from kraftlet_trio.probes.http_exchange import HttpFailed
 from kraftlet_trio.probes.http_get import call_http, probe_http
 from kraftlet_trio.probes.http_request import http_request
+from kraftlet_trio.probes.means import open_connection
 from kraftlet_trio.probes.outcome import CannotProbe, Healthy, Unhealthy
 from tests.builders import a_container
 from tests.probed import Guests
@@ -295,6 +297,34 @@ class TestHostileServers:
         guests.listen(8080, Application().serve)
         outcome = await probe(guests, http_headers=(HTTPHeader(name="X", value="a\r\nb: c"),))
         assert isinstance(outcome, Unhealthy)
+
+
+async def test_header_values_of_any_script_are_sent(guests):
+    application = Application()
+    guests.listen(8080, application.serve)
+    await probe(guests, http_headers=(HTTPHeader(name="X", value="é"),))
+    assert application.requests[0].headers["x"].encode("latin-1") == "é".encode()
+
+
+@pytest.mark.parametrize("host", ["x" * 300, "a..b", ".test", "\0", "é" * 70])
+async def test_host_that_is_none_is_a_failure(host):
+    request = http_request(action(host=host, scheme="HTTPS"), a_container(), "", "probe")
+    outcome = await probe_http(open_connection, request, timeout_seconds=5)
+    assert isinstance(outcome, Unhealthy)
+
+
+async def test_name_that_tls_cannot_send_is_a_failure(guests):
+    guests.listen(8080, Application().serve, host=".test")
+    assert isinstance(await probe(guests, host=".test", scheme="HTTPS"), Unhealthy)
+
+
+@pytest.mark.parametrize("scheme", ["HTTP", "HTTPS"])
+async def test_cancelled_probe_leaves_no_connection(nursery, autojump_clock, guests, scheme):
+    guests.listen(8080)
+    with trio.move_on_after(5):
+        await probe(guests, seconds=100, scheme=scheme)
+    await trio.testing.wait_all_tasks_blocked()
+    assert not nursery.child_tasks
 
 
 @given(path=st.text(max_size=30))
