@@ -13,6 +13,7 @@ import trio
 
 from kraftlet_trio.cloud.client import CloudClient
 from kraftlet_trio.cloud.instance_feed import InstanceFeed
+from kraftlet_trio.cloud.instance_states import InstanceStates
 from kraftlet_trio.doorbell import Doorbell
 from kraftlet_trio.kubelet_api.health import Health
 from kraftlet_trio.kubelet_api.run import run_health_port, run_kubelet_api, stale_feed
@@ -98,6 +99,7 @@ async def _tend_node(
     async with trio.open_nursery() as sources, trio.open_nursery() as work:
         groups = ServiceGroups(cloud, lambda uid: actors.wake(uid))
         object_watches = ObjectWatches(kubernetes, lambda uid, _: actors.note_change(PodUID(uid)))
+        states = InstanceStates(cloud)
         context = PodContext(
             settings=settings.pods,
             owner=owner,
@@ -113,7 +115,7 @@ async def _tend_node(
             object_watches=object_watches,
             means=ProbeMeans(
                 sandbox=cloud.sandbox,
-                read_state=partial(_state_of, cloud),
+                read_state=states.read,
                 dial=dial,
                 network=settings.pods.probe_network,
             ),
@@ -139,6 +141,7 @@ async def _tend_node(
         # Actors judge by what is absent too, so all sources are complete before the first Pod.
         await work.start(groups.run)
         await sources.start(object_watches.run)
+        sources.start_soon(states.run)
         await sources.start(feed.run, lambda uid: actors.wake(PodUID(uid)))
         await sources.start(run_informer, kubernetes, SERVICES, services, on_services)
         await sources.start(run_informer, kubernetes, PERSISTENT_VOLUME_CLAIMS, claims, on_claims)
@@ -172,8 +175,3 @@ async def _tend_node(
         await sources.start(run_node, kubernetes, cloud, settings.node, events, nodes)
         log.info("node ready", node=settings.node.name)
         task_status.started()
-
-
-async def _state_of(cloud: CloudClient, uuid: str) -> str:
-    """The instance's, as the platform says right now; empty where there is none."""
-    return next((one.state for one in await cloud.get_instances(uuids=[uuid])), "")
