@@ -153,7 +153,9 @@ def container_status(
     )
     match container_run(instance, now, deleting=deleting):
         case Running(ready):
-            return _running(status, previous, instance, held, ready=ready and held.ready, now=now)
+            # An init container is ready once it is done.
+            ready = ready and held.ready and not init
+            return _running(status, previous, instance, held, ready=ready, now=now)
         case Ended() as end:
             return _ended(status, previous, instance, end, held, init=init, pod=pod, now=now)
         case ImageUnavailable():
@@ -329,6 +331,7 @@ def _ended(
             waiting=ContainerStateWaiting(reason=_CRASH_LOOP_BACK_OFF, message=message)
         ),
         last_state=ContainerState(terminated=terminated),
+        ready=False,
     )
 
 

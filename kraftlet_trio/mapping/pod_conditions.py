@@ -103,20 +103,14 @@ def _containers_ready(pod: Pod, status: PodStatus) -> _Verdict:
             return _Verdict("False", "PodCompleted")
         case "Failed":
             return _Verdict("False", "PodFailed")
-    unready = [one.name for one in status.container_statuses if not one.ready]
-    unready += [
-        one.name
-        for container, one in zip(
-            pod.spec.init_containers, status.init_container_statuses, strict=True
-        )
-        if is_sidecar(container) and not one.ready
-    ]
+    statuses = {
+        one.name: one for one in (*status.init_container_statuses, *status.container_statuses)
+    }
+    watched = (*filter(is_sidecar, pod.spec.init_containers), *pod.spec.containers)
+    unready = [one.name for one in watched if not statuses[one.name].ready]
     if unready:
         names = " ".join(unready)
         return _Verdict("False", "ContainersNotReady", f"containers with unready status: [{names}]")
-    begun = _initialized(pod, status)
-    if begun.status != "True":
-        return _Verdict("False", "ContainersNotReady", begun.message)
     return _Verdict("True")
 
 

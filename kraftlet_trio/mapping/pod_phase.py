@@ -136,4 +136,5 @@ def phase(
     for status, end in zip(regular, ends, strict=True):
         if end is not None and restartable(pod, containers[status.name], end.exit_code):
             return RUNNING
-    return SUCCEEDED if all(end and end.exit_code == 0 for end in ends) else FAILED
+    told = [status.state.terminated for status in regular]
+    return SUCCEEDED if all(end and end.exit_code == 0 for end in told) else FAILED

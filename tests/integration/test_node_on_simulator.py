@@ -14,6 +14,7 @@ from kraftlet_trio.http.messages import Response, json_response
 from kraftlet_trio.kubernetes.client import KubernetesClient
 from kraftlet_trio.kubernetes.config import ClusterAccess
 from kraftlet_trio.kubernetes.events import EventRecorder
+from kraftlet_trio.kubernetes.store import Store
 from kraftlet_trio.node.run import run_node
 from kraftlet_trio.node.settings import NodeSettings
 from kraftlet_trio.simulators.kubernetes.simulator import KubernetesSimulator
@@ -90,7 +91,9 @@ class Bed:
             trio.open_nursery() as nursery,
         ):
             nursery.start_soon(self.events.post_forever, kubernetes)
-            await nursery.start(partial(run_node, kubernetes, cloud, settings, self.events))
+            await nursery.start(
+                partial(run_node, kubernetes, cloud, settings, self.events, Store())
+            )
             try:
                 yield
             finally:

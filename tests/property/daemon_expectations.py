@@ -61,6 +61,8 @@ def is_restless(history: History) -> bool:
 
 def _expected_containers(history: History, pod: Json) -> Iterable[str]:
     shape = history.shape(pod)
+    if pod["status"].get("phase") == "Succeeded":
+        return []  # they are given back to the account's quota
     if shape in CONFIGURED_WRONGLY or (shape == "stateful" and not _may_have_claim(history)):
         # Only what was made while there was a claim for it alone.
         return [

@@ -6,81 +6,16 @@ import attrs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kraftlet_trio.kubernetes.pod import Container, Pod, PodStatus
+from kraftlet_trio.kubernetes.pod import PodStatus
 from kraftlet_trio.mapping.container_state import is_alive
 from kraftlet_trio.mapping.container_status import container_status_of, last_end
 from kraftlet_trio.mapping.pod_phase import restartable
 from tests.builders import a_container, a_pod, a_sidecar
+from tests.property import kubelet_model
 from tests.property.pod_model import FAILS, LOST, OK, TERMINAL, PodModel
 
 ROUNDS_TO_REST = 10
 ROUNDS_TO_END = 200
-
-
-def kubelets_phase(pod: Pod, status: PodStatus, *, stopped_for_good: bool) -> str:
-    """``getPhase`` of pkg/kubelet/kubelet_pods.go, and what ``TerminatePod`` makes of it."""
-
-    def restarts(container: Container, exit_code: int, *, init: bool) -> bool:
-        policy = container.restart_policy or pod.spec.restart_policy
-        if policy == "Always" and init and not container.restart_policy:
-            policy = "OnFailure"
-        return policy == "Always" or (policy == "OnFailure" and exit_code != 0)
-
-    statuses = {one.name: one for one in status.container_statuses}
-    init_statuses = {one.name: one for one in status.init_container_statuses}
-    started = any(
-        one.state.running or one.state.terminated or one.last_state.terminated
-        for one in statuses.values()
-    )
-    fatal_init = pending_init = pending_sidecars = 0
-    running = waiting = stopped = succeeded = restartable = unknown = 0
-
-    for container in pod.spec.init_containers:
-        one = init_statuses.get(container.name)
-        if container.restart_policy == "Always":
-            if one is None:
-                unknown += 1
-            elif one.state.running:
-                running += 1
-                pending_sidecars += not one.started
-            elif one.state.waiting and not one.last_state.terminated:
-                pending_sidecars += 1
-                waiting += 1
-            continue
-        end = one and (one.state.terminated or (one.state.waiting and one.last_state.terminated))
-        if not end:
-            pending_init += 1
-        elif end.exit_code and not restarts(container, end.exit_code, init=True):
-            fatal_init += 1
-
-    for container in pod.spec.containers:
-        one = statuses.get(container.name)
-        if one is None:
-            unknown += 1
-        elif one.state.running:
-            running += 1
-        elif one.state.terminated:
-            stopped += 1
-            succeeded += one.state.terminated.exit_code == 0
-            restartable += restarts(container, one.state.terminated.exit_code, init=False)
-        elif one.last_state.terminated:
-            stopped += 1
-            restartable += restarts(container, one.last_state.terminated.exit_code, init=False)
-        else:
-            waiting += 1
-
-    if fatal_init:
-        return "Failed"
-    if pending_init or (pending_sidecars and not started) or waiting:
-        phase = "Pending"
-    elif running and not unknown:
-        phase = "Running"
-    elif stopped and not unknown:
-        ended = "Succeeded" if stopped == succeeded else "Failed"
-        phase = "Running" if restartable and not stopped_for_good else ended
-    else:
-        phase = "Pending"
-    return "Failed" if stopped_for_good and phase not in TERMINAL else phase
 
 
 class CheckedPod(PodModel):
@@ -90,7 +25,7 @@ class CheckedPod(PodModel):
         super().check_status(status)
         if self.pod.status.phase in TERMINAL:
             return  # for good, whatever the containers say
-        phase = kubelets_phase(self.pod, status, stopped_for_good=self.plan.stopped_for_good)
+        phase = kubelet_model.phase(self.pod, status, stopped_for_good=self.plan.stopped_for_good)
         if phase in TERMINAL and any(
             [
                 *(is_alive(instance) for instance in self.seen.values()),

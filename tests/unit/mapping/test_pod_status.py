@@ -362,7 +362,7 @@ def test_messages_name_the_containers_that_hold_the_pod_back():
     pod = a_pod(containers=["b", "a"], init=["setup", a_sidecar()])
     messages = {one.type: one.message for one in status_of(pod).conditions}
     assert messages["Initialized"] == "containers with incomplete status: [setup proxy]"
-    assert messages["ContainersReady"] == "containers with unready status: [a b proxy]"
+    assert messages["ContainersReady"] == "containers with unready status: [proxy b a]"
 
 
 def test_a_condition_keeps_its_time_until_its_status_changes():
