@@ -125,6 +125,7 @@ class Worker:
         )
         self._tended = tended
         self._probe = probe
+        self._period_seconds = max(1, probe.period_seconds)
         self._tick = 0.0
         """When, on Trio's clock, the present period began."""
 
@@ -145,9 +146,9 @@ class Worker:
         delay = self._probe.initial_delay_seconds - (utc_now() - run.started_at).total_seconds()
         await trio.sleep(max(0.0, delay))
         daemon_seconds = (utc_now() - since).total_seconds()
-        if run.started_at < since and daemon_seconds < self._probe.period_seconds:
+        if run.started_at < since and daemon_seconds < self._period_seconds:
             # A daemon that comes up does not try all of its Pods at once.
-            await trio.sleep(random.uniform(0.0, self._probe.period_seconds))
+            await trio.sleep(random.uniform(0.0, self._period_seconds))
         self._tick = trio.current_time()
         if self.kind != "Startup" and not self._tended.is_started:
             await self._tended.started()
@@ -169,7 +170,7 @@ class Worker:
 
     async def _await_tick(self) -> None:
         """One that is late comes at once, those missed meanwhile do not."""
-        self._tick += self._probe.period_seconds
+        self._tick += self._period_seconds
         self._skip_ticks()
         await trio.sleep_until(self._tick)
 
@@ -177,7 +178,7 @@ class Worker:
         """Go on to the last one that was due."""
         late = trio.current_time() - self._tick
         if late > 0:
-            self._tick += late // self._probe.period_seconds * self._probe.period_seconds
+            self._tick += late // self._period_seconds * self._period_seconds
 
     def _is_content(self) -> bool:
         """Whether all is well with an instance that may fall asleep."""
