@@ -7,6 +7,7 @@ redirects: those to the same host are followed ten times, any other one ends the
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import trio
 
@@ -48,15 +49,16 @@ async def probe_http(dial: Dial, request: HttpRequest, *, timeout_seconds: float
 
 
 async def call_http(dial: Dial, request: HttpRequest) -> None:
-    """Whatever the status, as long as there is one. Raises ``HttpFailed`` or ``CannotProbe``.
+    """Whatever the status and the body, as long as there is an answer. Raises ``HttpFailed``.
 
     A hook that asks for HTTPS where there is only HTTP gets that: before Kubernetes 1.23 the
     scheme was not looked at.
     """
-    try:
-        await get_following(dial, request)
-    except HttpAnsweredToTls:
-        await get_following(dial, request.over_http())
+    with suppress(CannotProbe):  # only the body can be the matter
+        try:
+            await get_following(dial, request)
+        except HttpAnsweredToTls:
+            await get_following(dial, request.over_http())
 
 
 async def get_following(

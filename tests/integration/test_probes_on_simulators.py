@@ -261,6 +261,19 @@ class TestSleep:
         assert instance(world).start_count == starts
         assert world.container()["restartCount"] == 0
 
+    async def test_commands_neither_wake_nor_keep_awake(self, autojump_clock, world, commands):
+        commands.exits["check"] = 0
+        await world.start_daemon()
+        world.apply(
+            a_probed_pod(SLEEPY, readiness=command("check"), liveness=command("check")), a_service()
+        )
+        await world.eventually(world.is_ready)
+        await world.eventually(lambda: instance(world).state == "standby")
+        starts, runs = instance(world).start_count, len(commands.runs)
+        await trio.sleep(300)
+        assert (instance(world).start_count, len(commands.runs)) == (starts, runs)
+        assert world.is_ready()
+
     async def test_probes_go_on_after_a_wake_up(self, autojump_clock, world):
         world.script("api", ports={8080: "http"})
         await world.start_daemon()

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from kraftlet_trio.http.messages import Response
 from kraftlet_trio.http.server import serve_connection
 from kraftlet_trio.kubernetes.pod import ContainerPort, HTTPGetAction, HTTPHeader
+from kraftlet_trio.node.status import KUBERNETES_VERSION
 from kraftlet_trio.probes.http_exchange import HttpFailed
 from kraftlet_trio.probes.http_get import call_http, probe_http
 from kraftlet_trio.probes.http_request import http_request
-from kraftlet_trio.probes.means import open_connection
+from kraftlet_trio.probes.means import KUBERNETES_MINOR, open_connection
 from kraftlet_trio.probes.outcome import CannotProbe, Healthy, Unhealthy
 from tests.builders import a_container
 from tests.probed import Guests
@@ -234,6 +235,16 @@ async def test_hook_fails_where_nobody_listens(guests):
     request = http_request(action("/x"), a_container(), "10.0.0.1", "lifecycle")
     with pytest.raises(HttpFailed, match="connection refused"):
         await call_http(guests.dial, request)
+
+
+async def test_hook_does_not_look_at_the_body(guests):
+    guests.listen(8080, saying(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nx"))
+    request = http_request(action("/x"), a_container(), "10.0.0.1", "lifecycle")
+    await call_http(guests.dial, request)
+
+
+def test_user_agents_name_the_nodes_version():
+    assert KUBERNETES_VERSION.startswith(f"v{KUBERNETES_MINOR}.")
 
 
 class TestHostileServers:
