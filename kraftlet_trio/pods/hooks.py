@@ -1,7 +1,7 @@
 """Lifecycle hooks: what a container asks to have done after its start and before its stop.
 
-Each runs once in its run of the container, in a task of its own. Its exact failure may hold what a
-server said, so it is logged and kept for the actor, but does not go into the event.
+Each runs once in its run of the container, in a task of its own. A failure may hold what a server
+said: it is logged and kept for the actor, and only that a hook cannot be run goes into the event.
 
 Source: kubelet's lifecycle/handlers.go, and executePreStopHook in kuberuntime_container.go.
 """
@@ -20,7 +20,7 @@ from kraftlet_trio.cloud.objects import STANDBY, Instance
 from kraftlet_trio.kubernetes.pod import Container, LifecycleHandler
 from kraftlet_trio.pods.probed_run import RunKey
 from kraftlet_trio.pods.transitions import PodEvent
-from kraftlet_trio.probes.handler import HookError, run_handler
+from kraftlet_trio.probes.handler import HookError, HookImpossible, run_handler
 from kraftlet_trio.probes.means import ProbeMeans
 
 log = structlog.get_logger()
@@ -119,7 +119,10 @@ class Hooks:
     def _tell_failure(self, kind: HookKind, container: Container, error: HookError) -> None:
         log.warning("hook failed", hook=kind, container=container.name, error=str(error))
         name = "PostStart" if kind == "postStart" else "PreStop"
-        self._tell(PodEvent("Warning", f"Failed{name}Hook", f"{name}Hook failed", container.name))
+        message = f"{name}Hook failed"
+        if isinstance(error, HookImpossible):
+            message += f": {error}"
+        self._tell(PodEvent("Warning", f"Failed{name}Hook", message, container.name))
 
 
 @attrs.define(eq=False)

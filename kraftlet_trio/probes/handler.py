@@ -9,6 +9,7 @@ import trio
 
 from kraftlet_trio.cloud.errors import CloudError
 from kraftlet_trio.cloud.objects import Instance
+from kraftlet_trio.cloud.sandbox import CommandNotFound, SandboxMissing
 from kraftlet_trio.kubernetes.pod import Container, HTTPGetAction, LifecycleHandler
 from kraftlet_trio.probes.exec_command import MOST_OUTPUT_BYTES
 from kraftlet_trio.probes.http_exchange import HttpFailed
@@ -19,7 +20,11 @@ from kraftlet_trio.probes.outcome import CannotProbe
 
 
 class HookError(Exception):
-    """The handler failed, or cannot be run."""
+    """The handler failed. What a server or command said of it may be in the text."""
+
+
+class HookImpossible(HookError):
+    """The handler cannot be run. The text is for everybody, and says what to do."""
 
 
 async def run_handler(
@@ -33,7 +38,7 @@ async def run_handler(
     elif handler.sleep is not None:
         await trio.sleep(handler.sleep.seconds)
     else:
-        raise HookError(
+        raise HookImpossible(
             f"container {container.name} has a hook that cannot be run; "
             "write exec, httpGet or sleep"
         )
@@ -43,16 +48,19 @@ async def _call(
     means: ProbeMeans, action: HTTPGetAction, container: Container, instance: Instance
 ) -> None:
     if not means.network:
-        raise HookError(
+        raise HookImpossible(
             "the daemon does not reach instances over the network (KRAFTLET_PROBE_NETWORK=none); "
             "write an exec hook"
         )
     if not (action.host or instance.private_ip):
-        raise HookError("the instance has no private address yet")
+        raise HookImpossible("the instance has no private address yet")
     try:
         request = http_request(action, container, instance.private_ip, "lifecycle")
+    except CannotProbe as error:
+        raise HookImpossible(str(error)) from error
+    try:
         await call_http(means.dial, request)
-    except (HttpFailed, CannotProbe) as error:
+    except HttpFailed as error:
         raise HookError(str(error)) from error
 
 
@@ -61,6 +69,8 @@ async def _run_command(means: ProbeMeans, argv: tuple[str, ...], instance: Insta
         result = await means.sandbox.run(
             instance.uuid, argv, timeout_seconds=None, most_bytes=MOST_OUTPUT_BYTES
         )
+    except (SandboxMissing, CommandNotFound) as error:
+        raise HookImpossible(str(error)) from error
     except CloudError as error:
         raise HookError(str(error)) from error
     if result.exit_code:

@@ -89,7 +89,7 @@ async def test_failed_pre_stop_is_told_in_kubelets_words(autojump_clock, hooked)
     await trio.sleep(1)
     assert hooked.state("preStop") == HookFailed("no plugin")
     assert [event.reason for event in hooked.events] == ["FailedPreStopHook"]
-    assert hooked.events[0].message == "PreStopHook failed"
+    assert hooked.events[0].message == "PreStopHook failed: no plugin"
 
 
 async def test_pre_stop_that_outlasts_its_time_is_done(autojump_clock, hooked):
