@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import trio
 
-from kraftlet_trio.cloud.objects import Instance
+from kraftlet_trio.cloud.objects import STANDBY, Instance
 
 MARGIN_SECONDS = 5.0
 """Beyond the cooldown, for the way into standby and for how late the platform tells of it."""
@@ -20,6 +20,11 @@ _DEFAULT_COOLDOWN_MS = 1000
 
 def scales_to_zero(instance: Instance) -> bool:
     return instance.scale_to_zero is not None and instance.scale_to_zero.policy != "off"
+
+
+def sleeps(instance: Instance) -> bool:
+    """Whether it is in standby by itself, from where its traffic wakes it."""
+    return scales_to_zero(instance) and instance.state == STANDBY
 
 
 class QuietTimes:

@@ -16,7 +16,7 @@ from kraftlet_trio.cloud.errors import CloudError
 from kraftlet_trio.cloud.objects import RUNNING, STANDBY
 from kraftlet_trio.kubernetes.pod import Probe
 from kraftlet_trio.pods.probed_run import Doom, ProbedRun, Verdict
-from kraftlet_trio.pods.quiet_times import QuietTimes, scales_to_zero
+from kraftlet_trio.pods.quiet_times import QuietTimes, scales_to_zero, sleeps
 from kraftlet_trio.pods.transitions import PodEvent
 from kraftlet_trio.probes.attempt import attempt_probe, needs_network
 from kraftlet_trio.probes.means import ProbeMeans
@@ -101,11 +101,16 @@ class TendedRun:
         self.ring()
 
     def _passes(self, kind: Kind) -> bool:
+        listens = self.now.instance.net_time_us is not None
         if kind in self.unsent:
             was = self.now.was_started if kind == "Startup" else self.now.was_ready
-            return was or self.now.instance.net_time_us is not None
+            return was or listens
         worker = self._workers.get(kind)
-        return worker is None or worker.streak.result
+        if worker is None or worker.streak.result:
+            return True
+        # One that fell asleep before it was found well would wait for ever: nothing wakes it but
+        # its traffic, and nobody sends any while it is not ready.
+        return listens and sleeps(self.now.instance) and not worker.streak.is_failed
 
     def _note_start(self) -> None:
         if self.is_started:

@@ -274,6 +274,20 @@ class TestSleep:
         assert (instance(world).start_count, len(commands.runs)) == (starts, runs)
         assert world.is_ready()
 
+    async def test_one_that_falls_asleep_while_it_starts_is_ready_all_the_same(
+        self, autojump_clock, world
+    ):
+        world.script("api", ports={8080: "http"}, listens_after_seconds=5)
+        await world.start_daemon()
+        world.apply(a_probed_pod(SLEEPY, readiness=http(periodSeconds=10)), a_service())
+        await world.eventually(world.is_ready)
+        assert instance(world).state == "standby"
+        for _ in range(5):
+            with pytest.raises(ConnectionRefusedError):  # which wakes it, but it is no faster
+                await world.cloud.dial(instance(world).private_ip, 8080)
+            await trio.sleep(20)
+        assert world.is_ready()
+
     async def test_probes_go_on_after_a_wake_up(self, autojump_clock, world):
         world.script("api", ports={8080: "http"})
         await world.start_daemon()

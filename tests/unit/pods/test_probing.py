@@ -352,6 +352,25 @@ class TestScaleToZero:
         assert not tended.ready
         assert tended.verdict.doom
 
+    async def test_one_that_falls_asleep_before_it_was_found_well_does_not_wait_for_ever(
+        self, autojump_clock, tended
+    ):
+        container = a_container(startup_probe=tcp(), readiness_probe=tcp())
+        tended.tend(container=container, instance=self.sleepy())
+        await trio.sleep(1)
+        assert not tended.ready
+        tended.tend(instance=self.sleepy(state=cloud.STANDBY))
+        assert not tended.ready  # it was never heard to listen
+        tended.tend(instance=self.sleepy(state=cloud.STANDBY, net_time_us=1200))
+        assert (tended.started, tended.ready) == (True, True)
+
+    async def test_one_that_falls_asleep_unwell_is_not_ready(self, autojump_clock, tended):
+        container = a_container(readiness_probe=tcp(failure_threshold=1))
+        tended.tend(container=container, instance=self.sleepy())
+        await trio.sleep(1)
+        tended.tend(instance=self.sleepy(state=cloud.STANDBY, net_time_us=1200))
+        assert not tended.ready
+
     async def test_state_is_read_right_before_each_attempt(self, autojump_clock, tended):
         tended.guests.listen(8080)
         tended.guests.state = cloud.STANDBY  # the feed has not told yet
