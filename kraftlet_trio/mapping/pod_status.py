@@ -98,7 +98,8 @@ def pod_status(
         if failure is not None:
             reached = FAILED
         if reached in (SUCCEEDED, FAILED) and (
-            any(map(is_alive, instances.values())) or any(one.state.running for one in init)
+            any(map(is_alive, instances.values()))
+            or any(one.state.running for one in (*init, *regular))
         ):
             # Whoever waits for a Pod to end relies on nothing of it running any more.
             reached = RUNNING if have_run(regular) else PENDING

@@ -116,10 +116,11 @@ def _tend_running(draft: Draft, container: Container, instance: Instance) -> boo
         return False
     started = _note_health(draft, container, instance)
     draft.hold(name, resizing=_is_resizing(draft, container, instance))
-    if _is_ending(draft, container, instance):
-        return False
-    _update(draft, container, instance)
     once = is_done_after_success(draft, container)
+    if not once:  # which takes something new over with its next run, if there is one
+        if _is_ending(draft, container, instance):
+            return False
+        _update(draft, container, instance)
     # A container that is meant to end is looked at often, so that its end shows at once.
     if once or not instance.private_ip or policy != "Always":
         draft.watch.add(instance.uuid)

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import attrs
 
 from kraftlet_trio.cloud import objects as cloud
-from kraftlet_trio.cloud.objects import Instance, InstanceServiceGroup
+from kraftlet_trio.cloud.objects import Instance, InstanceServiceGroup, InstanceUpdate
 from tests.builders import NOW
 
 USER = cloud.STOP_PLATFORM | cloud.STOP_USER
@@ -33,7 +33,9 @@ class Cloud:
     def of(self, container: str) -> Instance | None:
         return next((one for one in self.instances.values() if one.name == container), None)
 
-    def create(self, container: str, *, autostart: bool, group: str | None) -> Instance:
+    def create(
+        self, container: str, *, autostart: bool, group: str | None, tags: tuple[str, ...] = ()
+    ) -> Instance:
         present = self.of(container)
         if present is not None:
             return present  # the name is taken: adopted
@@ -45,9 +47,16 @@ class Cloud:
             created_at=self.now,
             private_ip=f"10.0.0.{self._made % 250 + 1}",
             service_group=InstanceServiceGroup(name=group) if group else None,
+            tags=tags,
         )
         self.instances[instance.uuid] = instance
         return instance
+
+    def update(self, uuid: str, tags: tuple[str, ...]) -> None:
+        """Tags change at once, the image with the next run."""
+        waits = self.instances[uuid].state != cloud.STOPPED
+        pending = (InstanceUpdate(prop="image", status="pending"),) if waits else ()
+        self._change(uuid, tags=tags, updates=pending)
 
     def start(self, uuid: str) -> None:
         if self.instances[uuid].state == cloud.STOPPED:
@@ -166,9 +175,8 @@ class Cloud:
     def _stopped(self, uuid: str, **why: int) -> None:
         self.now += timedelta(seconds=1)
         self.resuming.discard(uuid)
-        self._change(
-            uuid, **{"state": cloud.STOPPED, "stopped_at": self.now, "stop_reason": None} | why
-        )
+        stopped = {"state": cloud.STOPPED, "stopped_at": self.now, "stop_reason": None}
+        self._change(uuid, **stopped | {"updates": ()} | why)
 
     def _change(self, uuid: str, **changes: object) -> None:
         self.instances[uuid] = attrs.evolve(self.instances[uuid], **changes)

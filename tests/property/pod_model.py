@@ -14,13 +14,20 @@ import attrs
 from kraftlet_trio.cloud import objects as cloud
 from kraftlet_trio.cloud.objects import Instance
 from kraftlet_trio.kubernetes.pod import Pod, PodStatus
-from kraftlet_trio.mapping.container_state import Ended, Running, container_run, is_alive
+from kraftlet_trio.mapping.container_state import (
+    Ended,
+    Running,
+    container_run,
+    is_alive,
+    run_key,
+)
 from kraftlet_trio.mapping.container_status import (
     Trouble,
     container_status_of,
     last_end,
     runs_told,
 )
+from kraftlet_trio.mapping.instance_updates import SpecHash
 from kraftlet_trio.mapping.pod_phase import FAILED, SUCCEEDED, is_sidecar, restartable
 from kraftlet_trio.mapping.pod_status import pod_status
 from kraftlet_trio.pods.back_off import bumped
@@ -39,7 +46,9 @@ from kraftlet_trio.pods.plan import (
     StartInstance,
     Step,
     StopInstance,
+    UpdateInstance,
 )
+from kraftlet_trio.pods.probed_run import Doom, Verdict
 from kraftlet_trio.pods.status import has_drifted, tells_the_same
 from tests.property.cloud_model import Cloud
 
@@ -75,6 +84,12 @@ class PodModel:
     """The runs that some status in the API server has told of, by container."""
     lost: dict[str, set[tuple[str, int]]] = attrs.field(factory=lambda: defaultdict(set))
     """Those that were over before any status could tell of them."""
+    probed: frozenset[str] = frozenset()
+    """Containers with probes."""
+    verdicts: dict[str, Verdict] = attrs.field(factory=dict)
+    """What the probes last said of each."""
+    revision: int = 0
+    """Of all containers' images."""
     # The daemon's:
     seen: dict[str, Instance] = attrs.field(factory=dict)
     memory: Memory = attrs.field(factory=Memory)
@@ -102,6 +117,36 @@ class PodModel:
         if what in ("boot", "refuse") and uuid not in self.cloud.resuming:
             self._check_beginning(self.cloud.instances[uuid].name)
         self.cloud.happen(uuid, what)
+
+    def probe(self, container: str, *, started: bool, ready: bool, doomed: bool) -> None:
+        """The probes of *container* come to a verdict on its present run."""
+        instance = next((one for one in self.seen.values() if one.name == container), None)
+        if instance is not None and container in self.probed:
+            doom = Doom("Liveness", "it hangs", None) if doomed else None
+            self.verdicts[container] = Verdict(run_key(instance), started, ready, doom)
+
+    def probe_well(self) -> bool:
+        """All probes succeed; whether that is news."""
+        before = dict(self.verdicts)
+        for container in self.probed:
+            self.probe(container, started=True, ready=True, doomed=False)
+        return self.verdicts != before
+
+    def change_images(self) -> None:
+        self.revision += 1
+        meta = attrs.evolve(self.pod.metadata, generation=self.pod.metadata.generation + 1)
+        self.pod = attrs.evolve(self.pod, metadata=meta)
+
+    def spec_of(self, _container: str) -> SpecHash:
+        return SpecHash(image=str(self.revision), size="s", scale_to_zero="z")
+
+    def _verdict(self, instance: Instance) -> Verdict:
+        run = run_key(instance)
+        told = self.verdicts.get(instance.name)
+        return told if told and told.run == run else Verdict(run, started=False, ready=False)
+
+    def _tags(self, container: str) -> tuple[str, ...]:
+        return (f"kraftlet:spec={self.spec_of(container)}",)
 
     def show_services(self) -> None:
         self.wanted_groups = dict(self.groups)
@@ -183,6 +228,13 @@ class PodModel:
             wanted_groups=wanted,
             ready_groups=frozenset(self.cloud.groups & set(wanted.values())),
             groups_released=not self.recorded_groups & self.cloud.groups,
+            specs={name: self.spec_of(name) for name in self._containers()},
+            verdicts={
+                one.name: self._verdict(one)
+                for one in self.seen.values()
+                if one.name in self.probed
+                and isinstance(container_run(one, self.now, deleting=False), Running)
+            },
             instances={one.name: one for one in self.seen.values()},
         )
 
@@ -231,6 +283,7 @@ class PodModel:
             host_ip="192.0.2.1",
             now=self.now,
             stopped_for_good=self.plan.stopped_for_good,
+            failure=self.plan.failure,
         )
         reported = self.memory.reported
         no_news = tells_the_same(reported, status) if reported else not has_drifted(present, status)
@@ -284,9 +337,20 @@ class PodModel:
                 self._create(container, result)
             case StartInstance(container, uuid, restart):
                 self._start(container, uuid, result, restart=restart)
-            case StopInstance(container, uuid, drain_seconds, _, force):
+            case UpdateInstance(container, uuid):
+                assert not self.deleting
+                if uuid in self.cloud.instances:
+                    self.cloud.update(uuid, self._tags(container))
+                    _answer(result)
+                    self.memory.restarting.add(container)
+                    self.seen[uuid] = self.cloud.instances[uuid]
+                else:
+                    self.seen.pop(uuid, None)
+            case StopInstance(container, uuid, drain_seconds, _, force, again):
                 assert drain_seconds > 0 or force
                 self._check_stop(container)
+                if again:
+                    self.memory.restarting.add(container)
                 self.memory.stop_begun.setdefault(uuid, self.now)
                 if uuid in self.cloud.instances:
                     self.cloud.kill(uuid) if force else self.cloud.stop(uuid)
@@ -327,7 +391,12 @@ class PodModel:
             raise CallRefused
         init = any(one.name == container for one in self.pod.spec.init_containers)
         self.memory.uncertain.add(container)
-        instance = self.cloud.create(container, autostart=self.autostart and not init, group=group)
+        instance = self.cloud.create(
+            container,
+            autostart=self.autostart and not init,
+            group=group,
+            tags=self._tags(container),
+        )
         _answer(result)
         self.memory.uncertain.discard(container)
         self.seen[instance.uuid] = instance
@@ -349,9 +418,12 @@ class PodModel:
         if restart:
             reported = self.memory.reported or self.pod.status
             self.memory.restarted[container] = runs_told(container_status_of(reported, container))
-            self.memory.back_offs[container] = bumped(
-                self.memory.back_offs.get(container), before.stopped_at, self.now
-            )
+            if container in self.memory.restarting:
+                self.memory.restarting.discard(container)
+            else:
+                self.memory.back_offs[container] = bumped(
+                    self.memory.back_offs.get(container), before.stopped_at, self.now
+                )
         self.seen[uuid] = attrs.evolve(
             before, state=cloud.STARTING, stop_reason=None, exit_code=None
         )
@@ -390,7 +462,7 @@ class PodModel:
             assert not any(is_alive(instance) for instance in self.seen.values())
             every = (*status.init_container_statuses, *status.container_statuses)
             assert not any(one.state.running for one in every)
-            if not status.init_container_statuses:
+            if not status.init_container_statuses and self.plan.failure is None:
                 assert all(one.state.terminated for one in every)
         conditions = {one.type: one.status == "True" for one in status.conditions}
         assert conditions["ContainersReady"] or not conditions["Ready"]
@@ -419,13 +491,24 @@ class PodModel:
     def _check_stop(self, name: str) -> None:
         """That nothing is stopped that others rely on, or that would not run again."""
         init = {one.name: one for one in self.pod.spec.init_containers}
-        if name in init and is_sidecar(init[name]):
+        if self._is_to_restart(name):
+            assert name not in init or is_sidecar(init[name]), "init containers are left alone"
+        elif name in init and is_sidecar(init[name]):
             sidecars = {one.name for one in init.values() if is_sidecar(one)}
             served = [one for one in self.seen.values() if one.name not in sidecars]
             assert not any(map(is_alive, served)), "stopped before those that it serves"
-        elif not self.deleting:
+        elif not self.deleting and self.plan.failure is None:
             [container] = [one for one in self.pod.spec.containers if one.name == name]
-            assert restartable(self.pod, container, 143), "ended for a Service's sake"
+            assert restartable(self.pod, container, 143), "ended for another's sake"
+
+    def _is_to_restart(self, name: str) -> bool:
+        """Whether its probes say so, or it has been given something new."""
+        instance = next((one for one in self.seen.values() if one.name == name), None)
+        if instance is None or self.deleting:
+            return False
+        doomed = name in self.probed and self._verdict(instance).doom is not None
+        renewed = bool(instance.updates) and self.pod.spec.restart_policy != "Never"
+        return doomed or renewed
 
     def _check_end_is_reported(self, instance: Instance) -> None:
         """That whoever takes an ended run away, as the daemon sees it, has told of it."""

@@ -26,10 +26,13 @@ class CheckedPod(PodModel):
         if self.pod.status.phase in TERMINAL:
             return  # for good, whatever the containers say
         phase = kubelet_model.phase(self.pod, status, stopped_for_good=self.plan.stopped_for_good)
+        if self.plan.failure is not None:
+            phase = "Failed"
         if phase in TERMINAL and any(
             [
                 *(is_alive(instance) for instance in self.seen.values()),
                 *(one.state.running for one in status.init_container_statuses),
+                *(one.state.running for one in status.container_statuses),
             ]
         ):
             # Kubelet keeps the phase that was reported, while something may still run.
@@ -51,14 +54,19 @@ class Life:
     autostart: bool
     groups: dict[str, str]
     with_services: bool
+    probed: frozenset[str] = frozenset()
+    deadline_seconds: int | None = None
 
     def begin(self) -> CheckedPod:
+        pod = a_pod(
+            containers=self.containers,
+            init=[INIT[name] for name in self.init],
+            restart_policy=self.restart_policy,
+        )
+        spec = attrs.evolve(pod.spec, active_deadline_seconds=self.deadline_seconds)
         model = CheckedPod(
-            pod=a_pod(
-                containers=self.containers,
-                init=[INIT[name] for name in self.init],
-                restart_policy=self.restart_policy,
-            ),
+            pod=attrs.evolve(pod, spec=spec),
+            probed=self.probed,
             autostart=self.autostart,
             groups={name: group for name, group in self.groups.items() if name in self.containers},
         )
@@ -76,6 +84,8 @@ def lives() -> st.SearchStrategy[Life]:
         autostart=st.sampled_from([True, True, True, False]),
         groups=st.dictionaries(st.sampled_from(["app", "log"]), st.sampled_from(["web", "api"])),
         with_services=st.booleans(),
+        probed=st.frozensets(st.sampled_from(["app", "log", "proxy"]), max_size=2),
+        deadline_seconds=st.sampled_from([None, None, None, 60]),
     )
 
 
@@ -89,6 +99,8 @@ MOVES = (
     *["time passes"] * 2,
     *["daemon looks again"] * 2,
     "services come",
+    *["a probe decides"] * 3,
+    "images change",
 )
 ENDS = ("pod is deleted", "pod is deleted", "pod is taken away")
 
@@ -119,6 +131,15 @@ def move(model: CheckedPod, what: str, data: st.DataObject) -> None:
             settle(model)
         case "services come":
             model.show_services()
+        case "a probe decides" if model.probed:
+            model.probe(
+                data.draw(st.sampled_from(sorted(model.probed))),
+                started=data.draw(st.sampled_from([True, True, False])),
+                ready=data.draw(st.booleans()),
+                doomed=data.draw(st.sampled_from([False, False, True])),
+            )
+        case "images change" if not model.deleting:
+            model.change_images()
         case "pod is deleted" if not model.vanished:
             model.delete(data.draw(st.sampled_from([0, 2, 30])))
         case "pod is taken away" if model.owned:
@@ -159,7 +180,13 @@ def settle(model: CheckedPod) -> None:
 def run_until_rest(model: CheckedPod) -> None:
     """Everybody does what they should, from here on."""
     for _ in range(ROUNDS_TO_END):
-        moved = [model.proceed(), model.poll(), model.tend_groups(), model.round([])]
+        moved = [
+            model.proceed(),
+            model.poll(),
+            model.probe_well(),
+            model.tend_groups(),
+            model.round([]),
+        ]
         if model.finished:
             return
         if not any(moved):
