@@ -86,7 +86,8 @@ def container_run(instance: Instance, now: datetime, *, deleting: bool) -> Conta
         case cloud.RUNNING | cloud.STANDBY:
             return Running(ready=True)
         case cloud.DRAINING | cloud.STOPPING:
-            return Running(ready=False)
+            # One that is falling asleep wakes for whoever calls it.
+            return Running(ready=bool((instance.stop_reason or 0) & cloud.STOP_SCALE_TO_ZERO))
         case cloud.STOPPED:
             return _stopped_run(instance, now, deleting=deleting)
         case _:

@@ -149,6 +149,8 @@ def _tear_down(draft: Draft) -> Plan:
         return Plan(report=False, finished=True)
     if memory.uncertain:
         draft.step(LookUpInstances(frozenset(memory.uncertain)))
+    for name, verdict in observed.verdicts.items():
+        draft.hold(name, started=verdict.started, ready=verdict.ready)
     if alive := next_to_stop(observed):
         stop_for_deletion(draft, alive)
         return draft.plan()

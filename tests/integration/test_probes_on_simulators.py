@@ -316,3 +316,44 @@ class TestWithoutNetwork:
         assert world.container()["restartCount"] == 0
         [message] = messages(world, "ProbeWarning")
         assert "KRAFTLET_PROBE_NETWORK is none" in message
+
+async def test_readiness_that_fails_while_a_pod_is_stopped_shows(autojump_clock, world, commands):
+    commands.exits["drain"] = ScriptedCommand(seconds=25)
+    world.script("api", ports={8080: "http"})
+    lifecycle = {"preStop": {"exec": {"command": ["drain"]}}}
+    await world.start_daemon()
+    pod = a_probed_pod(lifecycle=lifecycle, readiness=http())
+    world.apply(pod)
+    await world.eventually(world.is_ready)
+    world.delete(pod)
+    port(world).health = Health.BAD
+    await trio.sleep(20)
+    assert world.pod()
+    assert not world.is_ready()
+
+
+async def test_pod_that_was_never_ready_is_not_ready_while_it_is_stopped(
+    autojump_clock, world, commands
+):
+    commands.exits["drain"] = ScriptedCommand(seconds=25)
+    world.script("api", ports={})
+    lifecycle = {"preStop": {"exec": {"command": ["drain"]}}}
+    await world.start_daemon()
+    pod = a_probed_pod(lifecycle=lifecycle, readiness=http())
+    world.apply(pod)
+    await trio.sleep(10)
+    assert not world.is_ready()
+    world.delete(pod)
+    for _ in range(100):
+        await trio.sleep(0.1)
+        assert not world.is_ready()
+
+
+async def test_falling_asleep_leaves_a_pod_ready(autojump_clock, world):
+    world.script("api", ports={8080: "http"})
+    await world.start_daemon()
+    world.apply(a_probed_pod(SLEEPY, readiness=http()), a_service())
+    await world.eventually(world.is_ready)
+    for _ in range(3000):
+        await trio.sleep(0.01)
+        assert world.is_ready()
