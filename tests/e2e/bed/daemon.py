@@ -21,6 +21,7 @@ class Daemon:
     folder: Path
     log_level: str = "debug"
     node: str = NODE
+    address: str = "127.0.0.1"
     _process: Process | None = None
 
     @property
@@ -39,9 +40,9 @@ class Daemon:
             env={
                 "KUBECONFIG": str(self.kubeconfig),
                 "KRAFTLET_NODE_NAME": self.node,
-                "KRAFTLET_NODE_INTERNAL_IP": "127.0.0.1",
+                "KRAFTLET_NODE_INTERNAL_IP": self.address,
                 # Not 0: the node says where it listens before it does.
-                "KRAFTLET_ADDR": f"127.0.0.1:{free_port()}",
+                "KRAFTLET_ADDR": f"{self.address}:{free_port()}",
                 "KRAFTLET_HEALTH_ADDR": "127.0.0.1:0",
                 "KRAFTLET_NAMESPACE": "kraftlet",
                 "KRAFTLET_UKC_DEFAULT_METRO": self.cloud_url,
