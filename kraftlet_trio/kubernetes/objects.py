@@ -158,6 +158,11 @@ class StorageClass:
 
 
 @attrs.frozen(kw_only=True)
+class ServiceAccount:
+    metadata: ObjectMeta = ObjectMeta()
+
+
+@attrs.frozen(kw_only=True)
 class Namespace:
     metadata: ObjectMeta = ObjectMeta()
 

@@ -18,6 +18,7 @@ from kraftlet_trio.kubernetes.objects import (
     PersistentVolumeClaim,
     Secret,
     Service,
+    ServiceAccount,
     StorageClass,
 )
 from kraftlet_trio.kubernetes.pod import Pod
@@ -75,6 +76,9 @@ PERSISTENT_VOLUMES = Resource(
 )
 STORAGE_CLASSES = Resource(
     StorageClass, "apis/storage.k8s.io/v1", "storageclasses", "StorageClass", namespaced=False
+)
+SERVICE_ACCOUNTS = Resource(
+    ServiceAccount, "api/v1", "serviceaccounts", "ServiceAccount", namespaced=True
 )
 NAMESPACES = Resource(Namespace, "api/v1", "namespaces", "Namespace", namespaced=False)
 LEASES = Resource(Lease, "apis/coordination.k8s.io/v1", "leases", "Lease", namespaced=True)

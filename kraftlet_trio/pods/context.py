@@ -38,7 +38,7 @@ class PodSettings:
     naming: Naming = attrs.field(factory=Naming)
     finalizer: str = FINALIZER
     """Empty: none is set, and cloud resources may outlive a Pod that is taken away by force."""
-    defaults: PodDefaults = PodDefaults()
+    defaults: PodDefaults = attrs.field(factory=PodDefaults)
     host_path_volumes: bool = False
     """Whether a Pod may mount directories of the platform's machine."""
     reclaims_failed_pods: bool = True

@@ -1,4 +1,4 @@
-"""A container's image: what it is pulled with, and what its registry tells of it."""
+"""The images of a Pod's containers: what they are pulled with, and what they say."""
 
 from __future__ import annotations
 
@@ -14,16 +14,18 @@ from kraftlet_trio.kubernetes.objects import Secret
 from kraftlet_trio.kubernetes.pod import Container, Pod
 from kraftlet_trio.kubernetes.resources import SECRETS
 from kraftlet_trio.mapping.command_line import needs_image_config, unknown_entrypoint
-from kraftlet_trio.mapping.image_reference import image_reference, image_request
+from kraftlet_trio.mapping.image_reference import NamedImage, container_image, image_request
 from kraftlet_trio.mapping.problems import ConfigurationWarning
 from kraftlet_trio.mapping.pull_secrets import (
     Credentials,
     missing_pull_secrets,
     pull_credentials,
+    refused_pull_secrets,
 )
 from kraftlet_trio.registry.client import RegistryClient
-from kraftlet_trio.registry.errors import RegistryError
-from kraftlet_trio.registry.objects import Credential, ImageConfig, Resolved
+from kraftlet_trio.registry.errors import NotFound as ImageNotFound
+from kraftlet_trio.registry.errors import RegistryError, Unauthorized
+from kraftlet_trio.registry.objects import Credential, ImageConfig
 from kraftlet_trio.registry.reference import ImageReference
 
 log = structlog.get_logger()
@@ -41,6 +43,14 @@ class ContainerImage:
 
 
 @attrs.frozen
+class _Pull:
+    credential: Credential | None = None
+    config: ImageConfig | None = None
+    untold: str = ""
+    """Why the registry did not tell, if it was asked."""
+
+
+@attrs.frozen
 class ContainerImages:
     """Looks up the images of Pods' containers."""
 
@@ -49,7 +59,7 @@ class ContainerImages:
     """None: no registry is contacted."""
 
     async def find(self, pod: Pod, container: Container, warn: Warn) -> ContainerImage:
-        """The image of *container*, with the credential of the Pod's that opens it.
+        """The image that *container* runs, with the credential of the Pod's that opens it.
 
         A registry is asked only where something depends on its answer: the command line, or
         which of several credentials is good. Whether it answers is nothing the container has to
@@ -59,20 +69,49 @@ class ContainerImages:
             ConfigurationProblem: the container names no image.
             KubernetesError: the API server does not tell a pull secret.
         """
-        reference = image_reference(container)
+        image = container_image(container)
+        needed = needs_image_config(container)
+        pull = await self._pull(pod, image, lambda told: warn(told, container.name), asks=needed)
+        if needed and pull.untold:
+            warn(unknown_entrypoint(container, pull.untold), container.name)
+        return ContainerImage(image_request(image, pull.credential), pull.config)
+
+    async def find_volume(
+        self, pod: Pod, image: NamedImage, container: Container, warn: Warn
+    ) -> str | ImageRequest:
+        """What the platform is asked for, to mount *image* into *container*. Raises as ``find``."""
+        pull = await self._pull(pod, image, lambda told: warn(told, container.name), asks=False)
+        return image_request(image, pull.credential)
+
+    async def _pull(
+        self,
+        pod: Pod,
+        image: NamedImage,
+        warn: Callable[[ConfigurationWarning], None],
+        *,
+        asks: bool,
+    ) -> _Pull:
+        reference = image.reference
         if reference is None:
-            return ContainerImage(image_request(container, None), None)
+            return _Pull()
         credentials = await self._credentials(pod, reference)
         for warning in credentials.warnings:
-            warn(warning, container.name)
+            warn(warning)
         candidates = credentials.candidates
-        credential = candidates[0] if candidates else None
-        resolved = None
-        if needs_image_config(container) or len(candidates) > 1:
-            resolved = await self._resolved(reference, candidates, container, warn)
-        if resolved is None:
-            return ContainerImage(image_request(container, credential), None)
-        return ContainerImage(image_request(container, resolved.credential), resolved.config)
+        unasked = _Pull(candidates[0] if candidates else None)
+        # A name without a registry is completed by the platform, which does not say with what. A
+        # credential for Docker Hub settles that it is Docker Hub's.
+        known = reference.domain_written or candidates
+        if self.registries is None or not known or not (asks or len(candidates) > 1):
+            return unasked
+        try:
+            resolved = await self.registries.resolve(reference, candidates)
+        except RegistryError as error:
+            log.info("image not looked up", image=str(reference), error=str(error))
+            if candidates and isinstance(error, Unauthorized | ImageNotFound):
+                warn(refused_pull_secrets(reference, str(error)))
+            return attrs.evolve(unasked, untold=str(error))
+        return _Pull(resolved.credential, resolved.config)
 
     async def _credentials(self, pod: Pod, reference: ImageReference) -> Credentials:
         secrets: list[Secret] = []
@@ -89,22 +128,3 @@ class ContainerImages:
             return credentials
         warnings = (missing_pull_secrets(missing), *credentials.warnings)
         return attrs.evolve(credentials, warnings=warnings)
-
-    async def _resolved(
-        self,
-        reference: ImageReference,
-        candidates: tuple[Credential, ...],
-        container: Container,
-        warn: Warn,
-    ) -> Resolved | None:
-        # A name without a registry is completed by the platform, which does not say with what. A
-        # credential for Docker Hub settles that it is Docker Hub's.
-        if self.registries is None or not (reference.domain_written or candidates):
-            return None
-        try:
-            return await self.registries.resolve(reference, candidates)
-        except RegistryError as error:
-            log.info("image not looked up", image=str(reference), error=str(error))
-            if needs_image_config(container):
-                warn(unknown_entrypoint(container, str(error)), container.name)
-            return None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 
 import attrs
 
@@ -10,10 +11,12 @@ from kraftlet_trio.cloud.objects import InstanceRequest
 from kraftlet_trio.kubernetes.errors import NotFound
 from kraftlet_trio.kubernetes.objects import ConfigMap, Secret
 from kraftlet_trio.kubernetes.pod import Container
-from kraftlet_trio.kubernetes.resources import CONFIG_MAPS, SECRETS
+from kraftlet_trio.kubernetes.resources import CONFIG_MAPS, SECRETS, SERVICE_ACCOUNTS
 from kraftlet_trio.mapping.command_line import command_line
 from kraftlet_trio.mapping.downward import Fields
-from kraftlet_trio.mapping.environment import Environment, references, resolve
+from kraftlet_trio.mapping.environment import Environment, needs_pod_ip, references, resolve
+from kraftlet_trio.mapping.file_contents import FileSources
+from kraftlet_trio.mapping.files import file_references, files_need_pod_ip, roms, tokens_wanted
 from kraftlet_trio.mapping.instance_updates import content_hash, noted
 from kraftlet_trio.mapping.instances import instance_request
 from kraftlet_trio.mapping.plugins import (
@@ -28,6 +31,7 @@ from kraftlet_trio.mapping.service_variables import (
     MASTER_SERVICE,
     service_variables,
 )
+from kraftlet_trio.mapping.tokens import TokenWanted, renewal_of_token
 from kraftlet_trio.mapping.volumes import PodVolume, mounts
 from kraftlet_trio.pods.claim_volumes import claim_volumes
 from kraftlet_trio.pods.context import PodContext
@@ -57,7 +61,12 @@ class InstanceInputs:
         """
         pod, wishes, settings = self.observer.present, self.observer.wishes, self.context.settings
         group = wishes.groups.get(container.name)
-        environment = await self._environment(container, self._fields(own_address))
+        sources = await self._sources(container, own_address)
+        environment = self._environment(container, sources)
+        tokens = await self._tokens(container)
+        files = roms(pod, container, attrs.evolve(sources, tokens=tokens), environment.variables)
+        for warning in files.warnings:
+            self.warn(warning, container.name)
         plugins = await self._plugins(container)
         image = await self.context.images.find(pod, container, self.warn)
         request = instance_request(
@@ -78,10 +87,35 @@ class InstanceInputs:
                 ),
                 pod_volumes=wishes.own_volumes,
             ),
+            roms=files.roms,
             plugins=plugins.requests,
             wakes_by_plugin=counts_for_sleep(plugins),
         )
-        return noted(request, wishes.specs[container.name], content_hash(request), None)
+        return noted(
+            request,
+            wishes.specs[container.name],
+            content_hash(self._without_tokens(container, request, sources, environment, tokens)),
+            _renewal(tokens),
+        )
+
+    def _without_tokens(
+        self,
+        container: Container,
+        request: InstanceRequest,
+        sources: FileSources,
+        environment: Environment,
+        tokens: Mapping[TokenWanted, str],
+    ) -> InstanceRequest:
+        """*request* as it would be with no tokens in its files: these are always new."""
+        if not tokens:
+            return request
+        blank = attrs.evolve(sources, tokens=dict.fromkeys(tokens, ""))
+        pod = self.observer.present
+        return attrs.evolve(request, roms=roms(pod, container, blank, environment.variables).roms)
+
+    def needs_own_address(self, container: Container) -> bool:
+        """Whether its instance has to be told its address before it starts."""
+        return needs_pod_ip(container) or files_need_pod_ip(self.observer.present, container)
 
     def depends_on_others(self, container: Container) -> bool:
         """Whether its instance may be out of date although the Pod has not changed."""
@@ -113,18 +147,57 @@ class InstanceInputs:
             enable_service_links=pod.spec.enable_service_links,
         )
 
-    async def _environment(self, container: Container, fields: Fields) -> Environment:
-        needed = references(container)
+    async def _sources(self, container: Container, own_address: str) -> FileSources:
+        """All objects that its environment and its files are made of, but tokens."""
+        variables = references(container)
+        files = file_references(self.observer.present, container)
+        return FileSources(
+            fields=self._fields(own_address),
+            config_maps=await self._config_maps(variables.config_maps | files.config_maps),
+            secrets=await self._secrets(variables.secrets | files.secrets),
+            tokens={},
+        )
+
+    def _environment(self, container: Container, sources: FileSources) -> Environment:
         environment = resolve(
             container,
-            fields,
-            config_maps=await self._config_maps(needed.config_maps),
-            secrets=await self._secrets(needed.secrets),
+            sources.fields,
+            config_maps=sources.config_maps,
+            secrets=sources.secrets,
             services=self._service_variables(),
         )
         for warning in environment.warnings:
             self.warn(warning, container.name)
         return environment
+
+    async def _tokens(self, container: Container) -> dict[TokenWanted, str]:
+        """Bound to the Pod: the API server takes them back with it."""
+        metadata = self.observer.present.metadata
+        account = self.observer.present.spec.service_account_name or "default"
+        tokens = {}
+        for wanted in tokens_wanted(self.observer.present, container):
+            answer = await self.context.kubernetes.create_subresource(
+                SERVICE_ACCOUNTS,
+                account,
+                "token",
+                {
+                    "apiVersion": "authentication.k8s.io/v1",
+                    "kind": "TokenRequest",
+                    "spec": {
+                        "audiences": [wanted.audience] if wanted.audience else [],
+                        "expirationSeconds": wanted.expiration_seconds,
+                        "boundObjectRef": {
+                            "apiVersion": "v1",
+                            "kind": "Pod",
+                            "name": metadata.name,
+                            "uid": metadata.uid,
+                        },
+                    },
+                },
+                namespace=metadata.namespace,
+            )
+            tokens[wanted] = str(answer["status"]["token"])
+        return tokens
 
     async def _plugins(self, container: Container) -> Plugins:
         options = self.observer.wishes.options
@@ -154,3 +227,8 @@ class InstanceInputs:
             except NotFound:
                 found[name] = None
         return found
+
+
+def _renewal(tokens: Mapping[TokenWanted, str]) -> datetime | None:
+    moments = [moment for token in tokens.values() if (moment := renewal_of_token(token))]
+    return min(moments, default=None)

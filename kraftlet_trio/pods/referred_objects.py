@@ -8,6 +8,7 @@ from kraftlet_trio.kubernetes.object_watches import ObjectKey
 from kraftlet_trio.kubernetes.pod import Container, Pod
 from kraftlet_trio.mapping.annotations import PodOptions
 from kraftlet_trio.mapping.environment import references
+from kraftlet_trio.mapping.files import file_references
 from kraftlet_trio.mapping.plugins import plugin_references
 
 
@@ -15,11 +16,16 @@ def referred_objects(
     pod: Pod, containers: Iterable[Container], options: PodOptions
 ) -> frozenset[ObjectKey]:
     namespace = pod.metadata.namespace
-    keys = set()
+    config_maps: set[str] = set()
+    secrets: set[str] = set()
     for container in containers:
-        needed = references(container)
-        keys |= {ObjectKey("ConfigMap", namespace, name) for name in needed.config_maps}
-        plugin_lists = plugin_references(options, container)
-        keys |= {ObjectKey("ConfigMap", namespace, name) for name in plugin_lists}
-        keys |= {ObjectKey("Secret", namespace, name) for name in needed.secrets}
-    return frozenset(keys)
+        for needed in (references(container), file_references(pod, container)):
+            config_maps |= needed.config_maps
+            secrets |= needed.secrets
+        config_maps |= plugin_references(options, container)
+    return frozenset(
+        {
+            *(ObjectKey("ConfigMap", namespace, name) for name in config_maps),
+            *(ObjectKey("Secret", namespace, name) for name in secrets),
+        }
+    )

@@ -30,7 +30,6 @@ from kraftlet_trio.kubernetes.resources import PODS
 from kraftlet_trio.mapping.annotations import SERVICE_GROUPS
 from kraftlet_trio.mapping.container_state import run_key
 from kraftlet_trio.mapping.container_status import container_status_of, runs_told
-from kraftlet_trio.mapping.environment import needs_pod_ip
 from kraftlet_trio.mapping.instance_updates import instance_patch, renewal_of
 from kraftlet_trio.mapping.last_words import MOST_BYTES, last_words
 from kraftlet_trio.mapping.names import pod_uid_of
@@ -161,7 +160,7 @@ class PodSteps:
     async def _create_instance(self, name: str) -> None:
         container = self._container(name)
         request = await self.inputs.request(container)
-        if needs_pod_ip(container):
+        if self.inputs.needs_own_address(container):
             # Its address is known only once it exists: it is told before it starts.
             request = attrs.evolve(request, autostart=False)
         if self.observer.wishes.own_volumes:
@@ -228,11 +227,16 @@ class PodSteps:
         self, container: Container, instance: Instance, *, restart: bool
     ) -> None:
         """A run begins with what ConfigMaps and Secrets hold then, as the kubelet's do."""
-        needed = self.inputs.depends_on_others(container) if restart else needs_pod_ip(container)
+        if restart:
+            needed = self.inputs.depends_on_others(container)
+        else:
+            needed = self.inputs.needs_own_address(container)
         if not needed:
             return
-        request = await self.inputs.request(container, instance.private_ip)
-        patch = instance_patch(instance, request, renews=False)
+        if not instance.private_ip:
+            # The answer to its creation does not tell it.
+            [instance] = await self.context.cloud.get_instances(uuids=[instance.uuid]) or [instance]
+        patch = await self._patch_of(container, instance)
         if patch != InstancePatch():
             await self._patch_instance(container.name, instance, patch)
 
@@ -287,13 +291,17 @@ class PodSteps:
         self.memory.to_refresh.discard(name)
         if instance is None:
             return
-        now = utc_now()
-        renewal = renewal_of(instance)
-        request = await self.inputs.request(self._container(name), instance.private_ip)
-        patch = instance_patch(instance, request, renews=renewal is not None and renewal <= now)
+        patch = await self._patch_of(self._container(name), instance)
         if patch == InstancePatch():
             return
         await self._patch_instance(name, instance, patch)
+
+    async def _patch_of(self, container: Container, instance: Instance) -> InstancePatch:
+        """What makes the instance as it would be made now."""
+        renewal = renewal_of(instance)
+        request = await self.inputs.request(container, instance.private_ip)
+        renews = renewal is not None and renewal <= utc_now()
+        return instance_patch(instance, request, renews=renews)
 
     async def _patch_instance(self, name: str, instance: Instance, patch: InstancePatch) -> None:
         try:
