@@ -13,7 +13,12 @@ import trio
 
 from kraftlet_trio.kubelet_api.certificate import Pair, server_context
 from kraftlet_trio.kubernetes.client import KubernetesClient
-from kraftlet_trio.kubernetes.errors import KubernetesError, KubernetesUnavailable
+from kraftlet_trio.kubernetes.errors import (
+    Forbidden,
+    KubernetesError,
+    KubernetesUnavailable,
+    NotFound,
+)
 from kraftlet_trio.kubernetes.resources import CONFIG_MAPS
 
 log = structlog.get_logger()
@@ -36,12 +41,28 @@ Raises ``OSError`` or ``KubernetesError``.
 
 
 async def authorities_in_file(path: Path) -> str:
-    return await trio.Path(path).read_text("ascii")
+    return _text_of(path)
+
+
+def _text_of(path: Path) -> str:
+    # A small file, read at once: a thread would take longer to start.
+    try:
+        return path.read_text("ascii")
+    except UnicodeDecodeError as error:
+        raise OSError(f"{path} is not PEM") from error
 
 
 async def authorities_of_cluster(kubernetes: KubernetesClient) -> str:
     with trio.move_on_after(READ_SECONDS):
-        published = await kubernetes.get(CONFIG_MAPS, CONFIG_MAP, namespace=NAMESPACE)
+        try:
+            published = await kubernetes.get(CONFIG_MAPS, CONFIG_MAP, namespace=NAMESPACE)
+        except NotFound:
+            return ""
+        except Forbidden as error:
+            raise Forbidden(
+                f"{error}; bind the Role {CONFIG_MAP}-reader of {NAMESPACE}, or name a file with "
+                "KRAFTLET_CLIENT_CA_FILE"
+            ) from error
         return published.data.get(KEY, "")
     raise KubernetesUnavailable(f"no answer within {READ_SECONDS:.0f} s")
 

@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 import trio
 
-from kraftlet_trio.http.messages import Request, Response, json_response
+from kraftlet_trio.http.messages import Handler, Request, Response, json_response
 
 NODE = "kraftlet"
 
@@ -23,6 +23,8 @@ class ReviewingApi:
     """What an answer takes."""
     status: int = 200
     """What is answered to everything, if not 200."""
+    answer_others: Handler | None = None
+    """Answers what is no review, in place of a list of *pods*."""
     requests: list[Request] = attrs.field(factory=list)
 
     async def __call__(self, request: Request) -> Response:
@@ -40,6 +42,8 @@ class ReviewingApi:
                 assert (asked["resource"], asked["name"]) == ("nodes", NODE)
                 right = (spec["user"], asked.get("verb", ""), asked["subresource"])
                 return self._reviewed({"allowed": right in self.rights})
+            case _ if self.answer_others is not None:
+                return await self.answer_others(request)
             case _:
                 return Response(headers={"content-type": "application/json"}, body=self.pods)
 
