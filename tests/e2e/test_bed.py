@@ -56,8 +56,8 @@ def test_chart_grants_what_a_node_does(
     ("verb", "resource", "namespace"),
     [
         ("create", "pods", "default"),
-        ("list", "secrets", "default"),
-        ("watch", "configmaps", "default"),
+        ("update", "secrets", "default"),
+        ("create", "configmaps", "default"),
         ("update", "pods/status", "default"),
         ("delete", "nodes", ""),
         ("delete", "persistentvolumeclaims", "default"),
