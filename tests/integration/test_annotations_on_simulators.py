@@ -291,3 +291,39 @@ async def test_sidecar_is_published_behind_a_port_that_it_declares(autojump_cloc
     assert world.members() == {"web": {"web-app"}, "web-proxy": {"web-proxy"}}
     assert world.published() == {"web": {80: 8080}, "web-proxy": {443: 8443}}
     await world.check_quiet(seconds=60)
+
+
+# Edits while a Pod lives
+
+
+async def test_container_no_longer_ignored_is_run(autojump_clock, world):
+    await world.start_daemon()
+    pod = a_pod("web", a_container(), SIDE, annotations=of_pod({"ignore": "side"}))
+    world.apply(pod)
+    await world.eventually(world.is_ready)
+    annotate(world, "pods", "web", of_pod({"ignore": ""}))
+    await world.eventually(lambda: set(world.instances()) == {"web-app", "web-side"})
+    await world.eventually(world.is_ready)
+    await world.check_quiet(seconds=60)
+
+
+async def test_instance_that_may_start_after_all_is_started(autojump_clock, world):
+    await world.start_daemon()
+    world.apply(a_pod("web", a_container(), annotations=of_pod({"autostart": "false"})))
+    await world.eventually(lambda: "web-app" in world.instances())
+    await trio.sleep(30)
+    assert not world.is_ready()
+    annotate(world, "pods", "web", of_pod({"autostart": "true"}))
+    await world.eventually(world.is_ready)
+
+
+async def test_edited_sleep_is_taken_over_without_a_restart(autojump_clock, world):
+    await world.start_daemon()
+    world.apply(a_service("web"), a_pod())
+    await world.eventually(world.is_ready)
+    instance = world.instances()["web-app"]
+    annotate(world, "pods", "web", of_pod({"scale_to_zero.cooldown_time_ms": "7000"}))
+    await world.eventually(
+        lambda: instance.updates or instance.scale_to_zero.cooldown_time_ms == 7000
+    )
+    assert world.container()["restartCount"] == 0
