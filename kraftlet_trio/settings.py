@@ -15,6 +15,7 @@ import attrs
 
 from kraftlet_trio import __version__
 from kraftlet_trio.cloud.access import endpoint
+from kraftlet_trio.kubelet_api.certificate import Pair, check_authorities, server_context
 from kraftlet_trio.kubelet_api.settings import KubeletAPISettings
 from kraftlet_trio.kubernetes.objects import Taint
 from kraftlet_trio.kubernetes.pod import ResourceRequirements
@@ -184,6 +185,14 @@ def parse_settings(options: Mapping[str, str]) -> Settings:
     key_file = value("tls_key_file", _existing_file, default=None)
     if (cert_file is None) != (key_file is None):
         faults.append("--tls-cert-file and --tls-key-file: one needs the other; give both")
+    if cert_file is not None and key_file is not None:
+        try:
+            server_context(Pair.from_files(cert_file, key_file), "")
+        except OSError as error:
+            faults.append(
+                f"--tls-cert-file {cert_file} and --tls-key-file {key_file}: {error}; "
+                "give a certificate and its key, both in PEM"
+            )
     settings = Settings(
         cloud=cloud,
         node=node,
@@ -196,7 +205,7 @@ def parse_settings(options: Mapping[str, str]) -> Settings:
             address=address,
             cert_file=cert_file,
             key_file=key_file,
-            client_ca_file=value("client_ca_file", _existing_file, default=None),
+            client_ca_file=value("client_ca_file", _authorities_file, default=None),
             health_host=health_host,
             health_port=health_port,
         ),
@@ -338,6 +347,15 @@ def _orphan_sweep(text: str) -> str:
     if text not in ("on", "dry-run", "off"):
         raise ValueError(f"{text!r} is no way of sweeping; write on, dry-run or off")
     return text
+
+
+def _authorities_file(text: str) -> Path | None:
+    path = _existing_file(text)
+    try:
+        check_authorities(Path(text).read_text("ascii"))
+    except (OSError, UnicodeDecodeError):
+        raise ValueError(f"{text} holds no certificates in PEM") from None
+    return path
 
 
 def _existing_file(text: str) -> Path | None:

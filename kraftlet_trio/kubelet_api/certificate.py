@@ -60,6 +60,12 @@ def server_context(pair: Pair, client_authorities: str) -> ssl.SSLContext:
     return context
 
 
+def check_authorities(pem: str) -> None:
+    """Raises ``OSError`` where *pem* is neither empty nor certificates."""
+    if pem.strip():
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(cadata=pem)
+
+
 def self_signed(node_name: str, address: str, now: datetime) -> Pair:
     """A fresh certificate for the node's name and address.
 

@@ -11,7 +11,7 @@ import attrs
 import structlog
 import trio
 
-from kraftlet_trio.kubelet_api.certificate import Pair, server_context
+from kraftlet_trio.kubelet_api.certificate import Pair, check_authorities, server_context
 from kraftlet_trio.kubernetes.client import KubernetesClient
 from kraftlet_trio.kubernetes.errors import (
     Forbidden,
@@ -93,7 +93,9 @@ class ServingTLS:
         while True:
             pause, trouble = LOOK_SECONDS, ""
             try:
-                authorities = await self._authorities()
+                read = await self._authorities()
+                check_authorities(read)
+                authorities = read
             except (OSError, KubernetesError) as error:
                 trouble = f"client certificates: {error}"
                 if isinstance(error, KubernetesUnavailable):

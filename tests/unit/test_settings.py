@@ -29,6 +29,20 @@ def test_metro_and_token_are_all_it_needs():
     assert settings.pods.finalizer == "cloud.unikraft.v1/resources"
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"tls_cert_file": __file__, "tls_key_file": __file__}, "both in PEM"),
+        ({"client_ca_file": __file__}, "holds no certificates in PEM"),
+        ({"client_ca_file": "/does/not/exist"}, "there is no file /does/not/exist"),
+        ({"health_addr": "here"}, "'here' is no address"),
+    ],
+)
+def test_faulty_ports_are_told(options, said):
+    with pytest.raises(SettingsError, match=re.escape(said)):
+        parse_settings({**REQUIRED, **options})
+
+
 def test_all_faults_are_told_at_once():
     with pytest.raises(SettingsError) as caught:
         parse_settings(

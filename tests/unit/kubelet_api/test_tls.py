@@ -148,6 +148,17 @@ async def test_a_cluster_that_tells_nobody_leaves_tokens(autojump_clock, nursery
     nursery.cancel_scope.cancel()
 
 
+async def test_authorities_that_are_none_leave_tokens(autojump_clock, nursery):
+    async def nonsense() -> str:
+        return "no certificate"
+
+    pair = a_pair()
+    tls = ServingTLS(lambda: pair, nonsense)
+    await nursery.start(tls.run)
+    assert tls.context().verify_mode == ssl.CERT_NONE
+    nursery.cancel_scope.cancel()
+
+
 async def test_what_was_known_stays_while_the_api_server_is_away(
     autojump_clock, nursery, api, kubernetes
 ):
