@@ -69,11 +69,12 @@ _SCALE_TO_ZERO = ScaleToZero(policy="on", stateful=False, cooldown_time_ms=1000)
 
 
 class Refresh(StrEnum):
-    """When an instance takes over that a ConfigMap, Secret or token it has as files changed."""
+    """When a container that runs takes over that a ConfigMap, Secret or token has changed."""
 
     OFF = "off"
-    """Never: it keeps what it was made with."""
+    """When it is next restarted, for whatever reason."""
     NEXT_START = "next-start"
+    """When its instance next starts, be it from sleep."""
     RESTART = "restart"
     """At once, by a restart."""
 
