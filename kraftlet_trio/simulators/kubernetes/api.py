@@ -283,8 +283,9 @@ class Exchange:
 
     def _issue_token(self, body: Json) -> Response:
         account, now = self._stored(), utc_now()
-        seconds = body.get("spec", {}).get("expirationSeconds")
-        token, until = self.identities.issue(account.value, seconds, now)
+        spec = body.get("spec") or {}
+        audiences, seconds = spec.get("audiences") or (), spec.get("expirationSeconds")
+        token, until = self.identities.issue(account.value, audiences, seconds, now)
         status = {"token": token, "expirationTimestamp": timestamp(until)}
         return json_response({**body, "status": status}, 201)
 

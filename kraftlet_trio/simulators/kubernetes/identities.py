@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import random
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 
 import attrs
@@ -14,6 +14,8 @@ from kraftlet_trio.simulators.kubernetes.errors import unauthorized
 from kraftlet_trio.simulators.kubernetes.resources import Json
 
 _DEFAULT_LIFE_SECONDS = 3600
+API_AUDIENCE = "https://kubernetes.default.svc"
+"""Whom a token is for where nobody says so, and whom it must be for to be taken here."""
 
 
 @attrs.frozen
@@ -27,6 +29,13 @@ class User:
         return {key: part for key, part in value.items() if part}
 
 
+@attrs.frozen
+class _Issued:
+    bearer: User
+    audiences: frozenset[str]
+    until: datetime
+
+
 _ADMINISTRATOR = User("kubernetes-admin", groups=("system:masters", "system:authenticated"))
 
 
@@ -36,9 +45,11 @@ class Identities:
 
     administrator_token: str | None
     """None lets requests in without any token."""
-    _issued: dict[str, tuple[User, datetime]] = attrs.field(factory=dict, init=False)
+    _issued: dict[str, _Issued] = attrs.field(factory=dict, init=False)
 
-    def issue(self, account: Json, seconds: int | None, now: datetime) -> tuple[str, datetime]:
+    def issue(
+        self, account: Json, audiences: Collection[str], seconds: int | None, now: datetime
+    ) -> tuple[str, datetime]:
         """A new token for a ServiceAccount, and the end of its life."""
         metadata = account["metadata"]
         namespace, name = metadata["namespace"], metadata["name"]
@@ -51,9 +62,7 @@ class Identities:
                 "system:authenticated",
             ),
         )
-        self._issued = {
-            token: (bearer, until) for token, (bearer, until) in self._issued.items() if until > now
-        }
+        self._issued = {token: one for token, one in self._issued.items() if one.until > now}
         until = now + timedelta(seconds=seconds or _DEFAULT_LIFE_SECONDS)
         claims = {
             "iat": int(now.timestamp()),
@@ -63,15 +72,19 @@ class Identities:
         }
         # Nobody but this server reads it, and it knows its own.
         token = ".".join((_part({"alg": "none"}), _part(claims), "simulated"))
-        self._issued[token] = user, until
+        self._issued[token] = _Issued(user, frozenset(audiences or (API_AUDIENCE,)), until)
         return token, until
 
-    def bearer(self, token: str, now: datetime) -> User | None:
-        """None for a token that is unknown or has expired."""
+    def bearer(
+        self, token: str, now: datetime, audiences: Collection[str] = (API_AUDIENCE,)
+    ) -> User | None:
+        """None for a token that is unknown, has expired, or is for none of *audiences*."""
         if self.administrator_token is not None and token == self.administrator_token:
             return _ADMINISTRATOR
-        user, until = self._issued.get(token, (None, now))
-        return user if until > now else None
+        issued = self._issued.get(token)
+        if issued is None or issued.until <= now or issued.audiences.isdisjoint(audiences):
+            return None
+        return issued.bearer
 
     def authenticate(self, headers: Mapping[str, str], now: datetime) -> User:
         """Raises ``ApiError`` (401)."""

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from kraftlet_trio.http.messages import Request, Response, json_response
 from kraftlet_trio.simulators.kubernetes.bodies import decoded_body
-from kraftlet_trio.simulators.kubernetes.identities import Identities, User
+from kraftlet_trio.simulators.kubernetes.identities import API_AUDIENCE, Identities, User
 from kraftlet_trio.simulators.kubernetes.resources import Json
 
 AUTHENTICATION = "authentication.k8s.io"
@@ -34,7 +34,8 @@ def answer_review(
     spec: Json = decoded_body(request).get("spec") or {}
     match kind:
         case "TokenReview":
-            bearer = identities.bearer(spec.get("token", ""), now)
+            audiences = spec.get("audiences") or (API_AUDIENCE,)
+            bearer = identities.bearer(spec.get("token", ""), now, audiences)
             status: Json = {"authenticated": bearer is not None}
             if bearer is not None:
                 status["user"] = bearer.as_json()

@@ -513,6 +513,10 @@ async def test_tokens_of_service_accounts_are_good_and_known():
     known = await post(reviews, {"spec": {"token": issued["token"]}})
     assert known["user"]["username"] == "system:serviceaccount:default:default"
     assert await post(reviews, {"spec": {"token": "other"}}) == {"authenticated": False}
+    for_vault = (await post(path, {"spec": {"audiences": ["vault"]}}))["token"]
+    assert await post(reviews, {"spec": {"token": for_vault}}) == {"authenticated": False}
+    asked_by_vault = await post(reviews, {"spec": {"token": for_vault, "audiences": ["vault"]}})
+    assert asked_by_vault["authenticated"]
     answer = await cluster.handle(
         Request(
             method="GET",
