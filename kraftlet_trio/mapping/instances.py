@@ -82,7 +82,7 @@ def instance_request(
         memory_mb=memory_mb,
         vcpus=cpus,
         restart_policy="never",
-        hostname=_hostname(pod, container),
+        hostname=_hostname(pod, container, options.ignored),
         nameserver=nameserver(pod),
         volumes=volumes or None,
     )
@@ -96,10 +96,12 @@ def _scale_to_zero(wish: ScaleToZero) -> ScaleToZero | None:
     return None if wish.policy == "off" else wish
 
 
-def _hostname(pod: Pod, container: Container) -> str | None:
-    """The Pod's host name, or one a container where several run side by side."""
+def _hostname(pod: Pod, container: Container, ignored: frozenset[str]) -> str | None:
+    """The Pod's host name, but one of its own for a sidecar, and for each of several containers."""
     metadata = pod.metadata
-    if len(pod.spec.containers) > 1:
+    regular = [one for one in pod.spec.containers if one.name not in ignored]
+    beside = container not in regular and is_sidecar(container)
+    if beside or len(regular) > 1:
         return Naming().instance(metadata.namespace, metadata.name, container.name)
     hostname = pod.spec.hostname or metadata.name
     return hostname if is_dns_label(hostname) else None

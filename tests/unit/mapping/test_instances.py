@@ -199,6 +199,16 @@ def test_hostname(pod, hostname, naming):
     assert requested(APP, pod, naming=naming).hostname == hostname
 
 
+def test_ignored_containers_leave_the_pods_hostname_to_the_only_other_one():
+    pod = a_pod(APP, Container(name="side"))
+    assert requested(pod=pod, options=PodOptions(ignored=frozenset({"side"}))).hostname == "web-0"
+
+
+def test_a_sidecar_has_a_hostname_of_its_own():
+    assert init_requested(attrs.evolve(APP, restart_policy="Always")).hostname == "web-0-app"
+    assert init_requested(APP).hostname == "web-0"
+
+
 def test_resources_that_are_no_quantities_are_a_problem():
     resources = ResourceRequirements(limits={"memory": "much"})
     with pytest.raises(ConfigurationProblem) as caught:
