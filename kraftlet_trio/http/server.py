@@ -76,7 +76,8 @@ async def serve(
         finally:
             connections -= 1
 
-    listeners = await trio.open_tcp_listeners(port, host=host)
+    # An empty host is every address, as in the settings of all daemons.
+    listeners = await trio.open_tcp_listeners(port, host=host or None)
     if port == 0:
         for spare in listeners[1:]:
             await spare.aclose()

@@ -94,6 +94,7 @@ async def world_of(runtime, kubeconfig):
                 "ukc_token": TOKEN,
                 "node_internal_ip": "127.0.0.1",
                 "addr": "127.0.0.1:0",
+                "health_addr": "127.0.0.1:0",
                 "pod_status_update_interval": "1s",
             }
         )

@@ -33,7 +33,7 @@ DATABASE = a_pod(
 )
 DATABASE_SERVICE = a_service("db", {5432: 5432, 80: 9187})
 
-WRITES = 75
+WRITES = 85
 """A few more than the story takes when nobody dies in it."""
 
 

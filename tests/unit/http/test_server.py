@@ -1,4 +1,6 @@
+import socket
 import ssl
+from functools import partial
 
 import httpx
 import pytest
@@ -356,3 +358,22 @@ async def test_tls_is_served(nursery):
     async with httpx.AsyncClient(verify=trusting) as client:
         assert (await client.get(f"https://127.0.0.1:{port}/")).status_code == 200
     nursery.cancel_scope.cancel()
+
+
+async def test_without_a_host_every_address_is_listened_at(nursery):
+    async def handler(request):
+        return Response(status=204)
+
+    port = await nursery.start(partial(serve, handler, host="", port=0))
+    for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+        try:
+            socket.create_server((address, 0), family=family).close()
+            stream = await trio.open_tcp_stream(address, port)
+        except OSError:
+            continue  # the machine does not know that family
+        async with stream:
+            await stream.send_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+            assert (await stream.receive_some()).startswith(b"HTTP/1.1 204")
+        break
+    else:
+        raise AssertionError("nobody listens")

@@ -269,6 +269,7 @@ async def test_ten_quiet_seconds_end_the_sequence(autojump_clock, cloud):
         await cloud.wait(instance["uuid"], "running", timeout_s=-1)
         await trio.sleep(uptime)
         runtime.end(instance["uuid"], Crashed(1))
+        await trio.sleep(0.01)
     began = trio.current_time()
     await cloud.wait(instance["uuid"], "running")
     assert trio.current_time() - began < 1
