@@ -95,13 +95,15 @@ def test_whole_chart_is_taken_by_the_api_server(
     kubectl: Kubectl, daemon_kubeconfig: Path, control_plane: ControlPlane
 ) -> None:
     pem = control_plane.authority.certificate.read_text().replace("\n", "\\n")
-    objects = chart.render(kubectl.home, *EVERYTHING_SET, f"ukc.caCertificate={pem}")
+    certificates = (f"ukc.caCertificate={pem}", f"tls.clientCaCertificate={pem}")
+    objects = chart.render(kubectl.home, *EVERYTHING_SET, *certificates)
     text = yaml.safe_dump_all(objects)
     kubectl("apply", "--dry-run=server", "--validate=strict", "--filename=-", stdin=text)
 
 
 def test_daemon_reads_every_variable_that_the_chart_sets(kubectl: Kubectl) -> None:
-    objects = chart.render(kubectl.home, *EVERYTHING_SET, "ukc.caCertificate=PEM")
+    certificates = ("ukc.caCertificate=PEM", "tls.clientCaCertificate=PEM")
+    objects = chart.render(kubectl.home, *EVERYTHING_SET, *certificates)
     (workload,) = (item for item in objects if item["kind"] == "StatefulSet")
     (container,) = workload["spec"]["template"]["spec"]["containers"]
     read = {parameter.envvar for parameter in run.params}
