@@ -24,6 +24,7 @@ from kraftlet_trio.cloud.errors import (
 from kraftlet_trio.doorbell import Doorbell
 from kraftlet_trio.kubernetes.client import PatchKind
 from kraftlet_trio.kubernetes.errors import KubernetesError, KubernetesUnavailable, NotFound
+from kraftlet_trio.kubernetes.object_watches import ObjectKey
 from kraftlet_trio.kubernetes.pod import PodStatus, PodUID
 from kraftlet_trio.kubernetes.resources import PODS
 from kraftlet_trio.mapping.container_status import Trouble
@@ -113,7 +114,7 @@ class PodActor:
                     return
                 self._tell_of_failure(plan)
                 self._watch(plan.watch)
-                self._follow_objects()
+                self._follow_objects(observed)
                 status, retry_at = self._due_status(observed, plan, now)
                 if status is None and not plan.steps:
                     await self._rest(plan.wake_at, retry_at, now)
@@ -123,10 +124,12 @@ class PodActor:
             self._watch(frozenset())
             self._context.object_watches.follow(self._uid, frozenset())
 
-    def _follow_objects(self) -> None:
+    def _follow_objects(self, observed: Observed) -> None:
         """Hear of what containers wait for, and of what is to be refreshed; of nothing else."""
-        waiting = any(failure.configuration for failure in self._memory.failures.values())
-        keys = self._observer.references() if waiting else self._observer.refreshed_references()
+        keys: frozenset[ObjectKey] = frozenset()
+        if not observed.vanished and observed.pod.metadata.deletion_timestamp is None:
+            waiting = any(failure.configuration for failure in self._memory.failures.values())
+            keys = self._observer.references() if waiting else self._observer.refreshed_references()
         self._context.object_watches.follow(self._uid, keys)
 
     def _note_deletion(self, observed: Observed, now: datetime) -> None:

@@ -22,6 +22,8 @@ from kraftlet_trio.pods.plan import (
 
 _DEFAULT_GRACE_SECONDS = 30
 """What the API server fills in."""
+_RESIZE_REFUSALS = ("Deferred", "Infeasible")
+"""Any other failure passes, and leaves the resize in progress."""
 
 
 @attrs.define
@@ -67,7 +69,7 @@ class Draft:
             match step:
                 case CreateInstance(container) | StartInstance(container):
                     self.hold(container, trouble=failure.trouble)
-                case UpdateInstance(container):
+                case UpdateInstance(container) if failure.trouble.reason in _RESIZE_REFUSALS:
                     self.hold(container, update_trouble=failure.trouble)
         if failure is not None and self.now < failure.retry_at:
             self.wake(failure.retry_at)
