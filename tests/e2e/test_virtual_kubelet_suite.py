@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.bed.own_network import ADDRESS, NoOwnNetwork, inside
+from tests.e2e.bed.processes import die_with_parent
 
 ROOT = Path(__file__).parents[2]
 TESTS = (
@@ -43,7 +44,13 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     except NoOwnNetwork as reason:
         pytest.skip(f"the suite needs a network of its own: {reason}")
     ran = subprocess.run(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=600
+        command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=600,
+        preexec_fn=die_with_parent,
     )
     print(ran.stdout)
     outcomes = {found["test"]: found["outcome"] for found in _OUTCOME.finditer(ran.stdout)}
