@@ -20,7 +20,8 @@ async def test_a_cluster_is_known_by_its_system_namespace(client_of):
 async def test_an_api_server_that_is_not_there_yet_is_waited_for(client_of, autojump_clock):
     answers = [UNREACHABLE, status(503), status(404, "NotFound"), status(401), SYSTEM]
     assert await cluster_uid(client_of(ScriptedApi(answers))) == "c-1"
-    assert 3 < trio.current_time() < 60
+    # The least that the waits can come to, unstretched: two of the client, two longer ones.
+    assert 2.25 <= trio.current_time() < 60
 
 
 async def test_a_missing_right_is_told_at_once(client_of, autojump_clock):
