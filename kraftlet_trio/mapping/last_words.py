@@ -13,5 +13,6 @@ def last_words(console: bytes) -> str:
     if len(console) > MOST_BYTES:
         # What a cut left of a character is dropped.
         tail = tail.lstrip(bytes(range(0x80, 0xC0)))
-    lines = tail.decode(errors="replace").splitlines(keepends=True)
-    return "".join(lines[-MOST_LINES:])
+    text = tail.decode(errors="replace")
+    lines = text.removesuffix("\n").split("\n")
+    return "\n".join(lines[-MOST_LINES:]) + ("\n" if text.endswith("\n") else "")
