@@ -9,7 +9,14 @@ import attrs
 from tests.manifests import Json
 from tests.monitor import TERMINAL
 from tests.property.daemon_histories import History
-from tests.property.daemon_shapes import CONFIGURED_WRONGLY, DOMAIN, RESTLESS, SHAPES
+from tests.property.daemon_shapes import (
+    CONFIGURED_WRONGLY,
+    DOMAIN,
+    REDIRECT,
+    RESTLESS,
+    SHAPES,
+    SOFT_LIMIT,
+)
 from tests.world import World
 
 
@@ -129,6 +136,9 @@ class _Group:
     ports: dict[int, int | str]
     domains: frozenset[str]
     """In full; none leaves the choice to the platform."""
+    redirects: bool
+    """From port 80 to port 443."""
+    soft_limit: int
 
 
 def _wanted_groups(world: World, pod: Json) -> dict[str, _Group]:
@@ -145,6 +155,8 @@ def _wanted_groups(world: World, pod: Json) -> dict[str, _Group]:
         names: list[str] = []
         ports: dict[int, int | str] = {}
         domains = set()
+        redirects = False
+        soft_limit = 1
         for service in services:
             mapped = {
                 port["port"]: port["targetPort"]
@@ -155,12 +167,18 @@ def _wanted_groups(world: World, pod: Json) -> dict[str, _Group]:
                 continue
             names.append(service["metadata"]["name"])
             ports = {**mapped, **ports}
-            if domain := service["metadata"].get("annotations", {}).get(DOMAIN):
+            asked = service["metadata"].get("annotations", {})
+            for domain in filter(None, asked.get(DOMAIN, "").split(",")):
                 label = domain if alone else f"{container['name']}-{domain}"
                 domains.add(f"{label}.{world.cloud.account.zone}")
+            redirects |= REDIRECT in asked
+            if soft_limit == 1:
+                soft_limit = int(asked.get(SOFT_LIMIT, 1))
         if names:
             name = names[0] if alone else f"{names[0]}-{container['name']}"
-            groups[container["name"]] = _Group(name, ports, frozenset(domains))
+            groups[container["name"]] = _Group(
+                name, ports, frozenset(domains), redirects and 443 in ports, soft_limit
+            )
     return groups
 
 
@@ -171,9 +189,13 @@ def _group_shortcomings(world: World, group: _Group) -> list[str]:
     found = []
     handlers = {80: ("http",), 443: ("tls", "http")}
     wanted = {port: (to, handlers.get(port, ("tls",))) for port, to in group.ports.items()}
+    if group.redirects:
+        wanted[80] = (443, ("http", "redirect"))
     there = {one.port: (one.destination_port, one.handlers) for one in present.services}
     if there != wanted:
         found.append(f"group {group.name} publishes {there}, not {wanted}")
+    if present.soft_limit != group.soft_limit:
+        found.append(f"group {group.name} has {present.soft_limit}, not {group.soft_limit}")
     if group.domains and group.domains != set(present.domains):
         found.append(f"group {group.name} has {present.domains}, not {group.domains}")
     return found

@@ -21,7 +21,7 @@ from kraftlet_trio.simulators.cloud.faults import (
 )
 from kraftlet_trio.simulators.kubernetes.errors import ApiError
 from tests.manifests import Json, a_claim, a_pod, a_service
-from tests.property.daemon_shapes import DEPLOYMENT, DOMAIN, PORTS, SHAPES
+from tests.property.daemon_shapes import DEPLOYMENT, PORTS, SERVICE_ANNOTATIONS, SHAPES
 from tests.wire import LateAnswer, Moment
 from tests.world import World
 
@@ -115,15 +115,14 @@ class LoseNode:
 class PutService:
     name: str
     ports: dict[int, int | str]
-    domain: str
+    annotations: dict[str, str]
 
     async def happen(self, history: History) -> None:
-        annotations = {DOMAIN: self.domain} if self.domain else {}
-        service = a_service(self.name, self.ports, app="web", annotations=annotations)
+        service = a_service(self.name, self.ports, app="web", annotations=self.annotations)
 
         def change(old: Json) -> Json:
             old["spec"]["ports"] = service["spec"]["ports"]
-            old["metadata"]["annotations"] = annotations
+            old["metadata"]["annotations"] = dict(self.annotations)
             return old
 
         try:
@@ -279,7 +278,7 @@ def happenings() -> st.SearchStrategy[Any]:
         st.builds(RollOut, st.sampled_from(["nginx:1", "nginx:2"])),
         st.builds(LoseNode),
         st.builds(
-            PutService, SERVICES, st.sampled_from(PORTS), st.sampled_from(["", "shop", "store"])
+            PutService, SERVICES, st.sampled_from(PORTS), st.sampled_from(SERVICE_ANNOTATIONS)
         ),
         st.builds(DeleteService, SERVICES),
         st.builds(CreateClaim),

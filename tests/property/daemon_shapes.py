@@ -58,5 +58,16 @@ RESTLESS = {"crashing", "unpullable"} | CONFIGURED_WRONGLY
 DEPLOYMENT = a_deployment("web", replicas=2)
 
 DOMAIN = "cloud.unikraft.v1.services/domain"
+REDIRECT = "cloud.unikraft.v1.services/redirect"
+SOFT_LIMIT = "cloud.unikraft.v1.services/soft_limit"
+SERVICE_ANNOTATIONS: list[dict[str, str]] = [
+    {},
+    {DOMAIN: "shop"},
+    {DOMAIN: "store", REDIRECT: "true"},
+    {DOMAIN: "shop,store"},
+    {REDIRECT: "true"},
+    {SOFT_LIMIT: "7"},
+    {SOFT_LIMIT: "9", REDIRECT: "true"},
+]
 
 PORTS: list[dict[int, int | str]] = [{443: 8080}, {443: 8080, 80: 9090}, {8443: 8080}, {80: 9090}]
