@@ -47,6 +47,13 @@ class VolumeFiles:
 
     files: dict[str, bytes] = attrs.field(repr=False)
     warnings: tuple[ConfigurationWarning, ...] = ()
+    incomplete: bool = False
+    """Something optional is missing."""
+
+    def lacks(self, path: str) -> bool:
+        """Whether nothing is at *path*, which may be for that reason."""
+        there = any(one == path or one.startswith(f"{path}/") for one in self.files)
+        return self.incomplete and not there
 
 
 def projections(volume: Volume) -> tuple[VolumeProjection, ...]:
@@ -92,7 +99,7 @@ def volume_files(volume: Volume, container: Container, sources: FileSources) -> 
     for one in projections(volume):
         laying.add(one)
     laying.check_modes()
-    return VolumeFiles(laying.files, tuple(laying.warnings))
+    return VolumeFiles(laying.files, tuple(laying.warnings), laying.incomplete)
 
 
 @attrs.define
@@ -102,6 +109,7 @@ class _Laying:
     sources: FileSources
     files: dict[str, bytes] = attrs.field(factory=dict, init=False)
     warnings: list[ConfigurationWarning] = attrs.field(factory=list, init=False)
+    incomplete: bool = attrs.field(default=False, init=False)
 
     def add(self, one: VolumeProjection) -> None:
         if one.config_map is not None:
@@ -160,13 +168,7 @@ class _Laying:
                     f'{kind.lower()} "{name}" not found; create it in namespace {namespace}, or '
                     "mark the volume optional"
                 )
-            self.warnings.append(
-                ConfigurationWarning(
-                    f"Optional{kind}NotFound",
-                    f'{kind.lower()} "{name}" not found (volume {self.volume.name}); '
-                    "it is optional",
-                )
-            )
+            self._note_missing(f"{kind}NotFound", f'{kind.lower()} "{name}" not found')
             return
         if not source.items:
             for key, content in data.items():
@@ -180,6 +182,16 @@ class _Laying:
                     f"references non-existent key {shown(item.key)} of {kind} {namespace}/{name}; "
                     "add the key, or mark the volume optional"
                 )
+            else:
+                self._note_missing(
+                    f"{kind}KeyNotFound",
+                    f"couldn't find key {item.key} in {kind} {namespace}/{name}",
+                )
+
+    def _note_missing(self, reason: str, message: str) -> None:
+        self.incomplete = True
+        where = f"{message} (volume {self.volume.name}); it is optional"
+        self.warnings.append(ConfigurationWarning(f"Optional{reason}", where))
 
     def _field(self, item: DownwardAPIVolumeFile) -> str:
         if item.field_ref is not None:
@@ -189,9 +201,12 @@ class _Laying:
         raise self._problem(f"says nothing of its file {shown(item.path)}; refer to a field")
 
     def _put(self, path: str, content: bytes) -> None:
-        parts = path.split("/")
-        if not path or path.startswith("/") or any(part in ("", ".", "..") for part in parts):
-            raise self._problem(f"has a file at {shown(path)}; write a relative path without dots")
+        parts = [part for part in path.split("/") if part not in ("", ".")]
+        if not parts or path.startswith("/") or ".." in parts or ":" in path or "\0" in path:
+            raise self._problem(
+                f'has a file at {shown(path)}; write a relative path, without ".." or ":"'
+            )
+        path = "/".join(parts)
         above = ["/".join(parts[:depth]) for depth in range(1, len(parts))]
         if any(one in self.files for one in above) or any(
             other.startswith(path + "/") for other in self.files
