@@ -1,9 +1,12 @@
-"""A container's image, as the platform is asked for it."""
+"""Images as a Pod names them, and as the platform is asked for them."""
 
 from __future__ import annotations
 
+import attrs
+
 from kraftlet_trio.cloud.objects import ImageRequest
 from kraftlet_trio.kubernetes.pod import Container
+from kraftlet_trio.kubernetes.pod_volumes import ImageVolumeSource
 from kraftlet_trio.mapping.problems import ConfigurationProblem, shown
 from kraftlet_trio.registry.objects import Credential
 from kraftlet_trio.registry.reference import (
@@ -16,17 +19,37 @@ _OCI = "oci://"
 _POLICIES = {"Always": "always", "IfNotPresent": "if_not_present", "Never": "never"}
 
 
-def image_reference(container: Container) -> ImageReference | None:
-    """The image that *container* names; None for a URL that only the platform understands.
+@attrs.frozen
+class NamedImage:
+    """An image that a container runs, or mounts."""
 
-    A plain reference is one in an OCI registry, and so is what follows ``oci://``. The platform
-    has other schemes besides, as ``http+oci://``.
+    name: str
+    """As the Pod has it."""
+    pull_policy: str
+    reference: ImageReference | None
+    """None for a URL that only the platform understands."""
+
+
+def container_image(container: Container) -> NamedImage:
+    """The image that *container* runs.
 
     Raises:
-        ConfigurationProblem: it is no image reference. As with a kubelet, the container waits
-            with the reason ``InvalidImageName``.
+        ConfigurationProblem: it names none. As with a kubelet, the container waits with the
+            reason ``InvalidImageName``.
     """
-    image = container.image
+    reference = _reference(container.image, f"container {container.name}")
+    return NamedImage(container.image, container.image_pull_policy, reference)
+
+
+def volume_image(volume_name: str, source: ImageVolumeSource) -> NamedImage:
+    """The image whose files the volume has. Raises as ``container_image``."""
+    reference = _reference(source.reference, f"volume {volume_name}")
+    return NamedImage(source.reference, source.pull_policy, reference)
+
+
+def _reference(image: str, whose: str) -> ImageReference | None:
+    # What follows oci:// is a reference like others. The platform has further schemes, such as
+    # http+oci://, whose names have another form.
     if "://" in image and not image.startswith(_OCI):
         return None
     try:
@@ -34,7 +57,7 @@ def image_reference(container: Container) -> ImageReference | None:
     except InvalidReference as error:
         raise ConfigurationProblem(
             "InspectFailed",
-            f"image {shown(image)} of container {container.name} is no image reference: {error}; "
+            f"image {shown(image)} of {whose} is no image reference: {error}; "
             "write [registry/]repository[:tag][@digest]",
             waiting_reason="InvalidImageName",
         ) from error
@@ -54,31 +77,27 @@ def default_pull_policy(image: str) -> str:
     return "Always" if is_latest else "IfNotPresent"
 
 
-def image_request(container: Container, credential: Credential | None) -> str | ImageRequest:
-    """The image to create the instance of *container* from, pulled with *credential* if given.
+def image_request(image: NamedImage, credential: Credential | None) -> str | ImageRequest:
+    """What the platform is asked for, to pull *image* with *credential* if that is given.
 
-    The reference alone, unless there is something to convey that only the object form can: some
+    The name alone, unless there is something to convey that only the object form can: some
     platforms refuse that one. A pull policy is conveyed where it is not the one that Kubernetes
     gives the image.
 
-    With a credential the reference is an ``oci://`` URL, for the platform takes credentials with
-    no other. It then names its registry, lest the platform fill in another one than the
-    credential is for.
-
-    Raises:
-        ConfigurationProblem: see ``image_reference``.
+    With a credential the name is an ``oci://`` URL, for the platform takes credentials with no
+    other. It then has its registry, lest the platform fill in another one than the credential is
+    for.
     """
-    reference = image_reference(container)
-    image = container.image
-    policy = container.image_pull_policy
-    conveyed = None
-    if policy in _POLICIES and policy != default_pull_policy(image.removeprefix(_OCI)):
-        conveyed = _POLICIES[policy]
-    if reference is None or credential is None:
-        return image if conveyed is None else ImageRequest(url=image, pull_policy=conveyed)
-    plain = image.removeprefix(_OCI) if reference.domain_written else str(reference)
+    plain = image.name.removeprefix(_OCI)
+    policy = None
+    if image.pull_policy in _POLICIES and image.pull_policy != default_pull_policy(plain):
+        policy = _POLICIES[image.pull_policy]
+    if image.reference is None or credential is None:
+        return image.name if policy is None else ImageRequest(url=image.name, pull_policy=policy)
     return ImageRequest(
-        url=_OCI + plain, pull_policy=conveyed, credentials=platform_credentials(credential)
+        url=_OCI + (plain if image.reference.domain_written else str(image.reference)),
+        pull_policy=policy,
+        credentials=platform_credentials(credential),
     )
 
 

@@ -73,6 +73,15 @@ def missing_pull_secrets(names: Iterable[str]) -> ConfigurationWarning:
     )
 
 
+def refused_pull_secrets(reference: ImageReference, why: str) -> ConfigurationWarning:
+    """Said where a registry was asked, and took none of the credentials that there are."""
+    return ConfigurationWarning(
+        "ImagePullSecretRefused",
+        f"No credential in the image pull secrets opens {reference}: {why}; correct them, or the "
+        "name of the image",
+    )
+
+
 class _Malformed(Exception):
     """The text says what is wrong, without any of the secret's content."""
 

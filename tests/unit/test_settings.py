@@ -195,3 +195,28 @@ def test_unreadable_kubeconfig_ends_with_exit_code_1_and_a_text(tmp_path):
     )
     assert result.exit_code == 1
     assert str(missing) in result.stderr
+
+
+def test_registries_are_read_with_the_platforms_authorities_and_for_the_nodes_architecture():
+    registries = parse_settings(
+        {
+            **REQUIRED,
+            "ukc_ca_file": __file__,
+            "node_architecture": "arm64",
+            "insecure_registries": "registry.test:5000; 10.0.0.1 ;localhost",
+        }
+    ).registries
+    assert registries is not None
+    assert registries.ca_file == Path(__file__)
+    assert registries.architecture == "arm64"
+    assert registries.plain_hosts == {"registry.test:5000", "10.0.0.1", "localhost"}
+
+
+def test_registries_need_not_be_read():
+    assert parse_settings({**REQUIRED, "read_registries": "no"}).registries is None
+
+
+@pytest.mark.parametrize("text", ["registry", "https://registry.test", "registry.test/team", "a b"])
+def test_what_is_no_registry_is_told(text):
+    with pytest.raises(SettingsError, match=r"KRAFTLET_INSECURE_REGISTRIES.*is no registry"):
+        parse_settings({**REQUIRED, "insecure_registries": text})
