@@ -317,6 +317,7 @@ class TestWithoutNetwork:
         [message] = messages(world, "ProbeWarning")
         assert "KRAFTLET_PROBE_NETWORK is none" in message
 
+
 async def test_readiness_that_fails_while_a_pod_is_stopped_shows(autojump_clock, world, commands):
     commands.exits["drain"] = ScriptedCommand(seconds=25)
     world.script("api", ports={8080: "http"})

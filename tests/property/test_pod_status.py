@@ -174,8 +174,7 @@ def check(
     if failure is not None:
         expected = "Failed"
     runs = any(map(is_alive, there.values())) or any(
-        one.state.running
-        for one in (*status.init_container_statuses, *status.container_statuses)
+        one.state.running for one in (*status.init_container_statuses, *status.container_statuses)
     )
     if previous.phase in TERMINAL:
         assert status.phase == previous.phase, "a terminal phase is for good"

@@ -45,6 +45,8 @@ class Daemon:
                 "KRAFTLET_ADDR": f"{self.address}:{free_port()}",
                 "KRAFTLET_HEALTH_ADDR": "127.0.0.1:0",
                 "KRAFTLET_NAMESPACE": "kraftlet",
+                # The simulated instances' addresses lead nowhere from here.
+                "KRAFTLET_PROBE_NETWORK": "none",
                 "KRAFTLET_UKC_DEFAULT_METRO": self.cloud_url,
                 "KRAFTLET_UKC_TOKEN_FILE": str(token),
                 "KRAFTLET_LOG_LEVEL": self.log_level,

@@ -8,7 +8,7 @@ from kraftlet_trio.mapping.annotations import lasting_containers, pod_options
 from kraftlet_trio.mapping.command_line import command_line
 from kraftlet_trio.mapping.downward import Fields
 from kraftlet_trio.mapping.environment import Environment, resolve
-from kraftlet_trio.mapping.image_reference import image_request
+from kraftlet_trio.mapping.image_reference import container_image, image_request
 from kraftlet_trio.mapping.instances import instance_request
 from kraftlet_trio.mapping.names import Naming, NodeIdentity
 from kraftlet_trio.mapping.problems import ConfigurationProblem
@@ -28,7 +28,7 @@ def requested(pod, container, **given):
             "owner": NodeIdentity("c", "kraftlet"),
             "naming": Naming(),
             "options": pod_options(pod),
-            "image": image_request(container, None),
+            "image": image_request(container_image(container), None),
             "args": command_line(container, None, environment),
             "environment": environment,
             "group": None,
