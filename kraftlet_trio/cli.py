@@ -19,6 +19,7 @@ from kraftlet_trio.cloud.client import CloudClient
 from kraftlet_trio.cloud.errors import CloudError
 from kraftlet_trio.daemon import run_daemon
 from kraftlet_trio.demo.command import demo
+from kraftlet_trio.explain.command import explain_command
 from kraftlet_trio.kubernetes.client import KubernetesClient
 from kraftlet_trio.kubernetes.cluster import SYSTEM_NAMESPACE
 from kraftlet_trio.kubernetes.config import (
@@ -97,6 +98,7 @@ def simulate() -> None:
 
 simulate.add_command(cloud_simulator)
 simulate.add_command(kubernetes_simulator)
+main.add_command(explain_command)
 main.add_command(demo)
 
 
