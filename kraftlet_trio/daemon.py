@@ -21,10 +21,11 @@ from kraftlet_trio.kubernetes.client import KubernetesClient
 from kraftlet_trio.kubernetes.cluster import cluster_uid
 from kraftlet_trio.kubernetes.events import EventRecorder
 from kraftlet_trio.kubernetes.informer import run_informer
-from kraftlet_trio.kubernetes.object_watches import ObjectWatches
+from kraftlet_trio.kubernetes.object_watches import ObjectKey, ObjectWatches
 from kraftlet_trio.kubernetes.objects import Node, PersistentVolumeClaim, Service
 from kraftlet_trio.kubernetes.pod import Pod, PodUID
 from kraftlet_trio.kubernetes.resources import PERSISTENT_VOLUME_CLAIMS, PODS, SERVICES
+from kraftlet_trio.kubernetes.root_certificates import NAME as ROOT_CERTIFICATE
 from kraftlet_trio.kubernetes.store import Store
 from kraftlet_trio.mapping.names import NodeIdentity
 from kraftlet_trio.node.run import run_node
@@ -98,7 +99,7 @@ async def _tend_node(
     health.checks["syncloop"] = partial(stale_feed, feed)
     async with trio.open_nursery() as sources, trio.open_nursery() as work:
         groups = ServiceGroups(cloud, lambda uid: actors.wake(uid))
-        object_watches = ObjectWatches(kubernetes, lambda uid, _: actors.note_change(PodUID(uid)))
+        object_watches = ObjectWatches(kubernetes, lambda uid, key: on_object(uid, key))
         states = InstanceStates(cloud)
         context = PodContext(
             settings=settings.pods,
@@ -123,6 +124,11 @@ async def _tend_node(
             node=lambda: next(iter(nodes.values()), None),
         )
         actors = PodActors(work, context)
+
+        def on_object(uid: str, key: ObjectKey) -> None:
+            if key.name == ROOT_CERTIFICATE:
+                context.root_certificates.forget(key.namespace)
+            actors.note_change(PodUID(uid))
 
         def on_pods(uids: set[str]) -> None:
             for uid in uids:

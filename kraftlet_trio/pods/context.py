@@ -14,6 +14,7 @@ from kraftlet_trio.kubernetes.events import EventRecorder
 from kraftlet_trio.kubernetes.object_watches import ObjectWatches
 from kraftlet_trio.kubernetes.objects import Node, PersistentVolumeClaim
 from kraftlet_trio.kubernetes.pod import Pod
+from kraftlet_trio.kubernetes.root_certificates import RootCertificates
 from kraftlet_trio.kubernetes.store import Store
 from kraftlet_trio.mapping.annotations import PodDefaults
 from kraftlet_trio.mapping.names import Naming, NodeIdentity
@@ -70,3 +71,9 @@ class PodContext:
     last_consoles: LastConsoles
     node: Callable[[], Node | None]
     """Our own Node, once it is registered."""
+    root_certificates: RootCertificates = attrs.field(
+        init=False,
+        default=attrs.Factory(
+            lambda context: RootCertificates(context.kubernetes), takes_self=True
+        ),
+    )

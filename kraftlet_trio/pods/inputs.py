@@ -12,6 +12,7 @@ from kraftlet_trio.kubernetes.errors import NotFound
 from kraftlet_trio.kubernetes.objects import ConfigMap, Secret
 from kraftlet_trio.kubernetes.pod import Container
 from kraftlet_trio.kubernetes.resources import CONFIG_MAPS, SECRETS, SERVICE_ACCOUNTS
+from kraftlet_trio.kubernetes.root_certificates import NAME as ROOT_CERTIFICATE
 from kraftlet_trio.mapping.command_line import command_line
 from kraftlet_trio.mapping.downward import Fields
 from kraftlet_trio.mapping.environment import Environment, needs_pod_ip, references, resolve
@@ -209,12 +210,16 @@ class InstanceInputs:
         found: dict[str, ConfigMap | None] = {}
         for name in sorted(names):
             try:
-                found[name] = await self.context.kubernetes.get(
-                    CONFIG_MAPS, name, namespace=self.observer.present.metadata.namespace
-                )
+                found[name] = await self._config_map(name)
             except NotFound:
                 found[name] = None
         return found
+
+    async def _config_map(self, name: str) -> ConfigMap:
+        namespace = self.observer.present.metadata.namespace
+        if name == ROOT_CERTIFICATE:
+            return await self.context.root_certificates.get(namespace)
+        return await self.context.kubernetes.get(CONFIG_MAPS, name, namespace=namespace)
 
     async def _secrets(self, names: Iterable[str]) -> dict[str, Secret | None]:
         """By name; None for one that does not exist."""
