@@ -6,9 +6,7 @@ from collections.abc import Mapping
 
 import attrs
 
-from kraftlet_trio.clock import utc_now
 from kraftlet_trio.http.messages import Request, Response, json_response
-from kraftlet_trio.kubernetes.serialization import timestamp
 from kraftlet_trio.simulators.kubernetes import errors, patches
 from kraftlet_trio.simulators.kubernetes.bodies import decoded_body
 from kraftlet_trio.simulators.kubernetes.deletion import DeleteOptions
@@ -27,6 +25,7 @@ from kraftlet_trio.simulators.kubernetes.routes import Target
 from kraftlet_trio.simulators.kubernetes.selectors import All, parse_selectors
 from kraftlet_trio.simulators.kubernetes.storage import Stored
 from kraftlet_trio.simulators.kubernetes.subresources import bind, evict, scale_of, scaled
+from kraftlet_trio.simulators.kubernetes.token_requests import answer_token_request
 from kraftlet_trio.simulators.kubernetes.versions import (
     list_page,
     parse_list_query,
@@ -275,19 +274,13 @@ class Exchange:
                 options = self._delete_options(body.get("deleteOptions") or {})
                 evict(self.registry, namespace, name, options)
             case "token", resource if resource is SERVICE_ACCOUNTS:
-                return self._issue_token(body)
+                account = self._stored().value
+                answer = answer_token_request(self.registry, self.identities, account, body)
+                return json_response(answer, 201)
             case _:
                 raise errors.no_such_path()
         success = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
         return json_response({**success, "code": 201}, 201)
-
-    def _issue_token(self, body: Json) -> Response:
-        account, now = self._stored(), utc_now()
-        spec = body.get("spec") or {}
-        audiences, seconds = spec.get("audiences") or (), spec.get("expirationSeconds")
-        token, until = self.identities.issue(account.value, audiences, seconds, now)
-        status = {"token": token, "expirationTimestamp": timestamp(until)}
-        return json_response({**body, "status": status}, 201)
 
     # Bodies
 

@@ -13,7 +13,6 @@ import orjson
 from kraftlet_trio.simulators.kubernetes.errors import unauthorized
 from kraftlet_trio.simulators.kubernetes.resources import Json
 
-_DEFAULT_LIFE_SECONDS = 3600
 API_AUDIENCE = "https://kubernetes.default.svc"
 """Whom a token is for where nobody says so, and whom it must be for to be taken here."""
 
@@ -47,10 +46,8 @@ class Identities:
     """None lets requests in without any token."""
     _issued: dict[str, _Issued] = attrs.field(factory=dict, init=False)
 
-    def issue(
-        self, account: Json, audiences: Collection[str], seconds: int | None, now: datetime
-    ) -> tuple[str, datetime]:
-        """A new token for a ServiceAccount, and the end of its life."""
+    def issue(self, account: Json, audiences: Collection[str], seconds: int, now: datetime) -> str:
+        """A new token for a ServiceAccount, which lasts *seconds*."""
         metadata = account["metadata"]
         namespace, name = metadata["namespace"], metadata["name"]
         user = User(
@@ -63,7 +60,7 @@ class Identities:
             ),
         )
         self._issued = {token: one for token, one in self._issued.items() if one.until > now}
-        until = now + timedelta(seconds=seconds or _DEFAULT_LIFE_SECONDS)
+        until = now + timedelta(seconds=seconds)
         claims = {
             "iat": int(now.timestamp()),
             "exp": int(until.timestamp()),
@@ -73,7 +70,7 @@ class Identities:
         # Nobody but this server reads it, and it knows its own.
         token = ".".join((_part({"alg": "none"}), _part(claims), "simulated"))
         self._issued[token] = _Issued(user, frozenset(audiences or (API_AUDIENCE,)), until)
-        return token, until
+        return token
 
     def bearer(
         self, token: str, now: datetime, audiences: Collection[str] = (API_AUDIENCE,)
