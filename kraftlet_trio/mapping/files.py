@@ -115,6 +115,8 @@ def roms(
         elif files:
             rom = RomRequest(name=volume.name, at=path, files=tuple(_rom_files(files).values()))
             _add(made, mount, rom)
+        elif not content.incomplete:
+            warnings.append(_is_empty(mount))
     every = tuple(_with_own_names(_joined(made).values()))
     _check_volumes(pod, container, every)
     _check_limits(container, every)
@@ -195,6 +197,14 @@ def _rom_file(path: str, content: bytes) -> RomFile:
     if "\0" not in text:
         return RomFile(path=path, data=text)
     return RomFile(path=path, data=base64.b64encode(content).decode(), encoding="base64")
+
+
+def _is_empty(mount: VolumeMount) -> ConfigurationWarning:
+    return ConfigurationWarning(
+        "EmptyVolume",
+        f"volume mount {shown(mount.name)} has no files, and the platform mounts no empty ones: "
+        f"there may be no directory {shown(mount.mount_path)}",
+    )
 
 
 def _with_files(rom: RomRequest, files: Mapping[str, RomFile]) -> RomRequest:

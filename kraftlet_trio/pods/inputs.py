@@ -8,7 +8,7 @@ from datetime import datetime
 import attrs
 
 from kraftlet_trio.cloud.objects import InstanceRequest
-from kraftlet_trio.kubernetes.errors import NotFound
+from kraftlet_trio.kubernetes.errors import KubernetesUnavailable, NotFound
 from kraftlet_trio.kubernetes.objects import ConfigMap, Secret
 from kraftlet_trio.kubernetes.pod import Container
 from kraftlet_trio.kubernetes.resources import CONFIG_MAPS, SECRETS, SERVICE_ACCOUNTS
@@ -197,7 +197,12 @@ class InstanceInputs:
                 },
                 namespace=metadata.namespace,
             )
-            tokens[wanted] = str(answer["status"]["token"])
+            token = (answer.get("status") or {}).get("token")
+            if not isinstance(token, str):
+                raise KubernetesUnavailable(
+                    f"the API server gave no token for ServiceAccount {account}"
+                )
+            tokens[wanted] = token
         return tokens
 
     async def _plugins(self, container: Container) -> Plugins:

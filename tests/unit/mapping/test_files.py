@@ -168,6 +168,12 @@ def test_an_image_is_attached_as_it_is():
     assert "a part of an image" in refusal(at("/model", volume, sub_path="x"))
 
 
+def test_a_volume_without_files_is_not_mounted_and_says_so():
+    found = files(at("/etc/app", config_map("empty")))
+    assert found.roms == ()
+    assert [one.reason for one in found.warnings] == ["EmptyVolume"]
+
+
 def test_what_is_optional_and_missing_is_left_out_with_a_warning():
     found = files(
         at("/one", config_map("gone", optional=True)),
