@@ -81,8 +81,12 @@ def mounted(cloud: Cloud, name: str) -> dict[str, str]:
 
 
 def in_order_of_creation(cloud: Cloud, name: str) -> list[str]:
-    by_pod = instances(cloud, name)
-    return sorted(by_pod, key=lambda pod: str(by_pod[pod]["created_at"]))
+    """As the platform lists them: their times are whole seconds."""
+    return [
+        instance.removesuffix("-app")
+        for instance in cloud.instances()
+        if instance.startswith(f"{name}-")
+    ]
 
 
 def update(kubectl: Kubectl, name: str, image: str, **strategy: Any) -> None:

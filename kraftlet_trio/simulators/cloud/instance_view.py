@@ -148,7 +148,11 @@ def run_times(instance: Instance) -> dict[str, Any]:
         shown["stopped_at"] = timestamp(instance.stopped_at)
     if instance.boot_seconds is not None:
         shown["boot_time_us"] = round(instance.boot_seconds * 1e6)
-        shown["net_time_us"] = shown["boot_time_us"]
+        if instance.booted_at is None or (
+            trio.current_time() - instance.booted_at >= instance.silent_seconds
+        ):
+            network_seconds = instance.boot_seconds + instance.silent_seconds
+            shown["net_time_us"] = round(network_seconds * 1e6)
     return shown
 
 

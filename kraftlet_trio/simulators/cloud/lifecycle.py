@@ -347,6 +347,8 @@ class Lifecycle:
         instance.booted_at = trio.current_time()
         if instance.started_at is not None:
             instance.boot_seconds = (utc_now() - instance.started_at).total_seconds()
+        image = self._images.find(instance.image) or ImageEntry()
+        instance.silent_seconds = image.listens_after_seconds
         if instance.state == STARTING:
             self._move(instance, RUNNING, instance.stop)
             instance.traffic.begin_run()

@@ -247,6 +247,8 @@ class Instance:
     uptime_seconds: float = 0.0
     """Of all finished runs."""
     boot_seconds: float | None = None
+    silent_seconds: float = 0.0
+    """How long after its boot its application takes to listen."""
     restart: Restart | None = None
     traffic: Traffic = attrs.field(factory=Traffic)
     updates: list[Update] = attrs.field(factory=list)

@@ -245,7 +245,7 @@ async def test_directory_serves_one_simulator_at_a_time(tmp_path):
 
 
 def test_every_number_of_a_record_is_known_to_be_a_time_or_not():
-    durations = {"uptime_seconds", "boot_seconds", "template_seconds"}
+    durations = {"uptime_seconds", "boot_seconds", "silent_seconds", "template_seconds"}
     kinds = (
         *(records.Volume, records.Certificate, records.ServiceGroup, records.Pin),
         *(records.Instance, records.Attachment, records.Update, records.Restart),
