@@ -52,9 +52,22 @@ def shortcomings(history: History) -> list[str]:
         found.append(f"instances {sorted(world.instances())} instead of {sorted(expected)}")
     for group in wanted_groups.values():
         found += _group_shortcomings(world, group)
-    if _has_claim(world) and world.volumes().keys() != {"data"}:
-        found.append(f"volumes {sorted(world.volumes())}")
+    found += _volume_shortcomings(history)
     return found
+
+
+def _volume_shortcomings(history: History) -> list[str]:
+    """The claim's, while there is one, and one for each Pod with a volume of its own."""
+    volumes = history.world.volumes()
+    if _has_claim(history.world) and "data" not in volumes:
+        return ["the claim has no volume"]
+    own = [
+        pod
+        for pod in history.world.pods()
+        if history.shape(pod) == "scratch" and "deletionTimestamp" not in pod["metadata"]
+    ]
+    there = len(volumes.keys() - {"data"})
+    return [] if there == len(own) else [f"{there} volumes of Pods' own for {len(own)} of them"]
 
 
 def is_restless(history: History) -> bool:
@@ -110,6 +123,8 @@ def _status_shortcomings(history: History, pod: Json) -> list[str]:
         case "job" | "retried" | "hopeless":
             wanted = "Failed" if shape == "hopeless" else "Succeeded"
             good = phase in TERMINAL if meddled else phase == wanted
+        case "shortlived":
+            good = phase == "Failed"
         case "crashing":
             good = phase == "Running" and world.container("app", name)["restartCount"] > 0
         case "unpullable":

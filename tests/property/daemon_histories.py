@@ -103,6 +103,23 @@ class RollOut:
 
 
 @attrs.frozen
+class SetImage:
+    """Give the first container of a Pod another image, where it runs for ever."""
+
+    name: str
+    image: str
+
+    async def happen(self, history: History) -> None:
+        def change(pod: Json) -> Json:
+            pod["spec"]["containers"][0]["image"] = self.image
+            return pod
+
+        pod = history.world.pod(self.name)
+        if pod is not None and history.shape(pod) in ("plain", "web", "pair", "scratch"):
+            history.world.cluster.change("pods", self.name, change)
+
+
+@attrs.frozen
 class LoseNode:
     """Somebody deletes the Node object."""
 
@@ -276,6 +293,7 @@ def happenings() -> st.SearchStrategy[Any]:
         st.builds(DeletePod, NAMES, st.sampled_from([None, 0, 2])),
         st.builds(Scale, st.integers(0, 3)),
         st.builds(RollOut, st.sampled_from(["nginx:1", "nginx:2"])),
+        st.builds(SetImage, NAMES, st.sampled_from(["nginx:1", "nginx:2"])),
         st.builds(LoseNode),
         st.builds(
             PutService, SERVICES, st.sampled_from(PORTS), st.sampled_from(SERVICE_ANNOTATIONS)

@@ -7,6 +7,7 @@ from typing import Any
 from tests.manifests import a_container, a_deployment
 
 _MISSING = {"name": "A", "valueFrom": {"configMapKeyRef": {"name": "missing", "key": "a"}}}
+_HTTP = {"httpGet": {"port": 8080}, "periodSeconds": 1, "failureThreshold": 5}
 _STUBBORN = {"terminationGracePeriodSeconds": 5}
 
 SHAPES: dict[str, dict[str, Any]] = {
@@ -31,6 +32,26 @@ SHAPES: dict[str, dict[str, Any]] = {
     "hopeless": {"containers": [a_container(image="failing")], "restartPolicy": "Never"},
     "crashing": {"containers": [a_container(image="failing")]},
     "unpullable": {"containers": [a_container(image="unpullable", ports=[8080])]},
+    "scratch": {
+        "containers": [
+            a_container(mounts={"scratch": "/tmp"}),
+            a_container("side", mounts={"scratch": "/tmp"}),
+        ],
+        "volumes": [{"name": "scratch", "emptyDir": {}}],
+    },
+    "shortlived": {"containers": [a_container(ports=[8080])], "activeDeadlineSeconds": 20},
+    "probed": {
+        "containers": [
+            a_container(
+                image="listening",
+                ports=[8080],
+                startupProbe=_HTTP,
+                livenessProbe=_HTTP,
+                readinessProbe=_HTTP,
+                lifecycle={"preStop": {"sleep": {"seconds": 1}}},
+            )
+        ]
+    },
     "unmountable": {
         "containers": [a_container(mounts={"scratch": "/tmp"})],
         "volumes": [{"name": "scratch", "hostPath": {"path": "/tmp"}}],
@@ -49,6 +70,7 @@ SCRIPTS: dict[str, dict[str, Any]] = {
     "retried": {"run_seconds": 0.5, "exits": (2, 2)},
     "failing": {"run_seconds": 1.5, "exit_code": 1},
     "unpullable": {"pull": "fail"},
+    "listening": {"ports": {8080: "http"}, "listens_after_seconds": 2.0},
 }
 
 CONFIGURED_WRONGLY = {"unconfigured", "unmountable", "oversized"}
