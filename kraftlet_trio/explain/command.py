@@ -12,7 +12,8 @@ import trio
 import yaml
 from rich.console import Console
 
-from kraftlet_trio.explain.explanation import Explanation, explain
+from kraftlet_trio.explain.explainer import explain
+from kraftlet_trio.explain.explanation import Explanation
 from kraftlet_trio.explain.live import LiveError, explain_live
 from kraftlet_trio.explain.manifests import Json, ManifestError, is_understood, read_manifests
 from kraftlet_trio.explain.report import as_data, show

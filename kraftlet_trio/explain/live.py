@@ -7,7 +7,8 @@ from typing import TypeVar
 
 import orjson
 
-from kraftlet_trio.explain.explanation import Explanation, explain
+from kraftlet_trio.explain.explainer import explain
+from kraftlet_trio.explain.explanation import Explanation
 from kraftlet_trio.explain.manifests import Json
 from kraftlet_trio.kubernetes.config import load_kubeconfig
 from kraftlet_trio.kubernetes.connection import ApiConnection, Call
