@@ -185,7 +185,6 @@ class PodSteps:
         self.memory.forget_stop(instance.uuid)
         self.context.feed.put(instance)
         log.info("instance created", container=name, instance=instance.uuid)
-        self.tell(PodEvent("Normal", "Created", f"Created container: {name}", name))
         self.tell(
             PodEvent("Normal", "CreateInstanceSuccess", f"Created instance {request.name}", name)
         )

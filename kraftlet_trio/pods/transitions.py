@@ -41,6 +41,8 @@ def _container_events(
             yield PodEvent(
                 "Normal", "Pulled", f'Successfully pulled image "{container.image}"', name
             )
+            # Its instance is older than that, but whoever reads events knows kubelet's order.
+            yield PodEvent("Normal", "Created", f"Created container: {name}", name)
         yield PodEvent("Normal", "Started", f"Started container {name}", name)
     waiting = after.state.waiting
     if waiting is None:

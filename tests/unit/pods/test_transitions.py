@@ -6,6 +6,7 @@ from kraftlet_trio.pods.transitions import PodEvent, transition_events
 from tests.builders import a_pod, a_status, an_end, running, terminated, waiting
 
 PULLED = PodEvent("Normal", "Pulled", 'Successfully pulled image "app:latest"', "app")
+CREATED = PodEvent("Normal", "Created", "Created container: app", "app")
 STARTED = PodEvent("Normal", "Started", "Started container app", "app")
 
 
@@ -28,8 +29,8 @@ def events(before, after):
     ("before", "after", "expected"),
     [
         pytest.param(None, waiting(), [], id="on its way"),
-        pytest.param(None, running(), [PULLED, STARTED], id="found running"),
-        pytest.param(waiting(), running(), [PULLED, STARTED], id="started"),
+        pytest.param(None, running(), [PULLED, CREATED, STARTED], id="found running"),
+        pytest.param(waiting(), running(), [PULLED, CREATED, STARTED], id="started"),
         pytest.param(terminated(), running(restart_count=1), [STARTED], id="started again"),
         pytest.param(running(), running(ready=False), [], id="goes on"),
         pytest.param(running(), terminated(), [], id="ended"),
@@ -100,7 +101,7 @@ def test_init_containers_come_first():
     pod = a_pod(init=["setup"])
     after = a_status(running(), init=[running("setup")])
     told = [event.container for event in transition_events(pod, PodStatus(), after)]
-    assert told == ["setup", "setup", "app", "app"]
+    assert told == ["setup"] * 3 + ["app"] * 3
 
 
 def test_what_is_not_in_the_pod_is_not_told_of():
