@@ -31,7 +31,11 @@ _RENEWAL = "kraftlet:renewal="
 
 @attrs.frozen
 class SpecHash:
-    """Of the parts of a container that may change while it runs."""
+    """Of the parts of a container that may change while it runs.
+
+    Who hashes in another way has to write another number of parts: then instances with the former
+    notes are taken as they are, instead of being restarted all at once.
+    """
 
     image: str
     size: str

@@ -42,6 +42,11 @@ from kraftlet_trio.pods.stopping import deadline_of, stop_by_policy, stop_within
 _NEEDS_A_RESTART = frozenset({"image", "memory_mb", "vcpus"})
 _REFRESHED = frozenset({"args", "env", "plugins", "roms"})
 """Properties of instances that take effect with the next run, of the Pod's own and of others'."""
+_NEVER_RESTARTED = Trouble(
+    "Infeasible",
+    "Unikraft Cloud gives an instance another image or size only with a restart, which the Pod's "
+    "restartPolicy Never does not allow; make a new Pod",
+)
 
 
 def tend(draft: Draft, container: Container) -> bool:
@@ -200,7 +205,10 @@ def _update(draft: Draft, container: Container, instance: Instance) -> None:
     """Give the instance what its container asks for now, if that has changed."""
     name = container.name
     if _is_outdated(draft, container, instance):
-        draft.step(UpdateInstance(name, instance.uuid))
+        if draft.pod.spec.restart_policy == "Never":
+            draft.hold(name, update_trouble=_NEVER_RESTARTED)
+        else:
+            draft.step(UpdateInstance(name, instance.uuid))
         return
     renewal = renewal_of(instance)
     if name in draft.memory.to_refresh or (renewal is not None and renewal <= draft.now):

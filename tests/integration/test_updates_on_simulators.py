@@ -115,6 +115,19 @@ async def test_impossible_resize_is_told_and_changes_nothing(autojump_clock, wor
     await world.eventually(lambda: condition(world, "PodResizePending") is None)
 
 
+async def test_pod_that_never_restarts_says_that_it_cannot_be_resized(autojump_clock, world):
+    await world.start_daemon()
+    container = a_container(resources=of_size("1", "64Mi"))
+    world.apply(a_pod("web", container, restartPolicy="Never"))
+    await world.eventually(world.is_ready)
+    set_container(world, resources=of_size("1", "96Mi"))
+    await world.eventually(lambda: condition(world, "PodResizePending"))
+    assert condition(world, "PodResizePending")["reason"] == "Infeasible"
+    assert "restartPolicy Never" in condition(world, "PodResizePending")["message"]
+    assert not world.requests("PATCH", "/v1/instances")
+    await world.check_quiet()
+
+
 async def test_other_sleep_is_taken_over_without_a_restart(autojump_clock, world):
     await world.start_daemon()
     world.apply(
