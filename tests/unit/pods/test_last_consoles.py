@@ -1,0 +1,81 @@
+"""What is kept of consoles whose instances are gone."""
+
+import pytest
+
+from kraftlet_trio.cloud.console import CONSOLE_PAGE_BYTES, ConsolePage
+from kraftlet_trio.cloud.errors import ResourceNotFound
+from kraftlet_trio.pods import last_consoles
+from kraftlet_trio.pods.last_consoles import MOST_BYTES_A_CONTAINER, LastConsoles, read_end
+
+
+class Cloud:
+    """Holds one instance's console, of which the oldest bytes may be lost."""
+
+    def __init__(self, console=b"", lost=0):
+        self.console, self.lost = console, lost
+
+    async def read_console(self, uuid, *, offset, limit=CONSOLE_PAGE_BYTES):
+        if uuid != "u":
+            raise ResourceNotFound("no such instance")
+        start = max(offset, self.lost)
+        return ConsolePage(
+            data=self.console[start : start + limit],
+            start=start,
+            available_start=self.lost,
+            available_end=len(self.console),
+            state="stopped",
+        )
+
+
+def lines(count):
+    return b"".join(b"line %07d\n" % number for number in range(count))
+
+
+async def test_short_console_is_kept_whole_until_its_pod_is_forgotten():
+    consoles = LastConsoles()
+    await consoles.keep(Cloud(b"hello\n"), "pod", "app", "u")
+    assert consoles.of("pod", "app").data == b"hello\n"
+    assert consoles.of("pod", "log") is None
+    consoles.forget("another")
+    assert consoles.of("pod", "app")
+    consoles.forget("pod")
+    assert consoles.of("pod", "app") is None
+
+
+async def test_end_of_a_long_console_is_read_page_by_page():
+    console = lines(100_000)
+    kept = await read_end(Cloud(console), "u", MOST_BYTES_A_CONTAINER)
+    assert kept.data == console[-MOST_BYTES_A_CONTAINER:]
+    assert kept.start == len(console) - MOST_BYTES_A_CONTAINER
+
+
+async def test_what_the_platform_has_lost_is_not_waited_for():
+    console = lines(1000)
+    kept = await read_end(Cloud(console, lost=500), "u", MOST_BYTES_A_CONTAINER)
+    assert (kept.data, kept.start) == (console[500:], 500)
+
+
+async def test_instance_that_is_gone_leaves_nothing():
+    consoles = LastConsoles()
+    await consoles.keep(Cloud(), "pod", "app", "gone")
+    assert consoles.of("pod", "app") is None
+
+
+@pytest.mark.parametrize("pods", [5, 50])
+async def test_oldest_go_first_where_there_are_too_many(monkeypatch, pods):
+    monkeypatch.setattr(last_consoles, "MOST_BYTES", 1000)
+    consoles = LastConsoles()
+    for number in range(pods):
+        await consoles.keep(Cloud(b"x" * 300), f"pod-{number}", "app", "u")
+    kept = [number for number in range(pods) if consoles.of(f"pod-{number}", "app")]
+    assert kept == list(range(pods - 3, pods))
+
+
+async def test_kept_twice_counts_once(monkeypatch):
+    monkeypatch.setattr(last_consoles, "MOST_BYTES", 1000)
+    consoles = LastConsoles()
+    for _ in range(10):
+        await consoles.keep(Cloud(b"x" * 400), "pod", "app", "u")
+    await consoles.keep(Cloud(b"y" * 400), "pod", "log", "u")
+    assert consoles.of("pod", "app")
+    assert consoles.of("pod", "log")
