@@ -59,6 +59,7 @@ async def test_success_gives_instances_back_and_keeps_what_they_wrote(autojump_c
     assert world.container()["state"]["terminated"]["reason"] == "Completed"
     await world.check_quiet()
     assert world.pod()["status"] == status
+    assert len(world.requests("GET", "/v1/instances/.*/log")) >= 2
     world.delete(a_pod("web"))
     await world.eventually(world.is_empty)
 
