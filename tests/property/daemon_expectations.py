@@ -83,8 +83,10 @@ def _expected_containers(history: History, pod: Json) -> Iterable[str]:
     shape = history.shape(pod)
     if pod["status"].get("phase") == "Succeeded":
         return []  # they are given back to the account's quota
-    if shape in CONFIGURED_WRONGLY or (shape == "stateful" and not _may_have_claim(history)):
-        # Only what was made while there was a claim for it alone.
+    if shape in {*CONFIGURED_WRONGLY, "shortlived"} or (
+        shape == "stateful" and not _may_have_claim(history)
+    ):
+        # Only what was made in time, or while there was a claim for it alone.
         return [
             name.removeprefix(f"{pod['metadata']['name']}-")
             for name, instance in history.world.instances().items()
