@@ -176,8 +176,11 @@ class CloudClient:
         )
 
     async def delete_instance(self, uuid: str) -> None:
-        """Kill it if it runs, and delete it. One that does not exist is deleted already."""
-        await self._delete(_INSTANCES, uuid)
+        """Kill it if it runs, and delete it for good: a namesake may follow at once.
+
+        One that does not exist is deleted already.
+        """
+        await self._delete(_INSTANCES, uuid, {"dont_retain": True})
 
     async def update_instance(self, uuid: str, patch: InstancePatch) -> None:
         """Set those of its properties that *patch* names, all or none of them before its next run.
@@ -369,11 +372,14 @@ class CloudClient:
             )
         return listing.items
 
-    async def _delete(self, kind: _Kind[Any], uuid: str) -> None:
+    async def _delete(
+        self, kind: _Kind[Any], uuid: str, options: Mapping[str, Any] | None = None
+    ) -> None:
         call = Call(
             about=f"delete {kind.noun} {uuid}",
             method="DELETE",
             path=f"{kind.path}/{_quoted(uuid)}",
+            body=options,
         )
         with suppress(ResourceNotFound):
             await self._session.perform(call, kind.key)

@@ -34,12 +34,18 @@ from kraftlet_trio.pods.context import PodContext
 from kraftlet_trio.pods.lifecycle import QUOTA_EXCEEDED, next_steps
 from kraftlet_trio.pods.observation import PodObserver
 from kraftlet_trio.pods.plan import (
+    ClearAway,
+    DeleteInstance,
+    DeleteVolumes,
     Failure,
+    LookUpInstances,
     Memory,
     Observed,
     Plan,
+    ReadLastWords,
     StartInstance,
     Step,
+    StopInstance,
     UpdateInstance,
 )
 from kraftlet_trio.pods.runs import Runs
@@ -263,6 +269,10 @@ class PodActor:
                 reason, trouble = "ResizeDeferred", Trouble("Deferred", str(error))
             case UpdateInstance(), CloudRefused():
                 reason, trouble = "ResizeInfeasible", Trouble("Infeasible", str(error))
+            case StartInstance() | UpdateInstance() | ReadLastWords() | LookUpInstances(), _:
+                reason = "FailedSync"
+            case StopInstance() | DeleteInstance() | ClearAway() | DeleteVolumes(), _:
+                reason = "FailedKillPod"
         self._fail(step.key, trouble, error)
         self._tell_failure(step, reason, str(error))
 

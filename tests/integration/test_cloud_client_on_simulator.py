@@ -46,7 +46,7 @@ from kraftlet_trio.simulators.cloud.faults import (
     DropBefore,
 )
 from kraftlet_trio.simulators.cloud.images import ImageCatalogue
-from kraftlet_trio.simulators.cloud.settings import EXAMPLE_HARD_QUOTAS
+from kraftlet_trio.simulators.cloud.settings import EXAMPLE_HARD_QUOTAS, CloudSettings
 from kraftlet_trio.simulators.cloud.simulator import CloudSimulator
 
 TOKEN = "secret"
@@ -384,3 +384,12 @@ async def test_feed_follows_one_node_only(a_bed):
         await trio.sleep(2)
         assert feed.of_pod("q") == {}
         nursery.cancel_scope.cancel()
+
+
+@on_both_fronts
+async def test_deleted_instance_leaves_its_name_even_where_the_platform_retains_instances(a_bed):
+    async with a_bed(settings=CloudSettings(retention_seconds=600)) as bed:
+        first = await bed.client.create_instance(an_instance("web"))
+        await bed.client.delete_instance(first.uuid)
+        second = await bed.client.create_instance(an_instance("web"))
+        assert second.uuid != first.uuid

@@ -165,3 +165,21 @@ async def test_pod_that_never_ran_here_is_let_be(autojump_clock, world):
     await trio.sleep(60)
     assert not world.instances()
     assert "finalizers" not in world.pod("elsewhere")["metadata"]
+
+
+async def test_locked_instance_keeps_its_pod_until_the_lock_is_off(autojump_clock, world):
+    await world.start_daemon()
+    world.apply(a_pod("web"))
+    await world.eventually(world.is_ready)
+    uuid = world.instances()["web-app"].uuid
+    lock = {"prop": "delete_lock", "op": "set", "value": True}
+    await world.as_account_owner("PATCH", "/v1/instances", [{"uuid": uuid, **lock}])
+    world.delete(a_pod("web"), grace_seconds=2)
+    await world.eventually(lambda: world.events("FailedKillPod"))
+    await trio.sleep(120)
+    assert "web-app" in world.instances()
+    assert world.pod()["metadata"]["deletionTimestamp"]
+    assert world.phase() in ("Failed", "Succeeded")
+    unlock = {**lock, "value": False}
+    await world.as_account_owner("PATCH", "/v1/instances", [{"uuid": uuid, **unlock}])
+    await world.eventually(world.is_empty, seconds=60)
