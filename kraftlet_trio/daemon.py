@@ -93,6 +93,7 @@ async def _tend_node(
     task_status: trio.TaskStatus[None],
 ) -> None:
     pods, services, nodes = Store[Pod](), Store[Service](), Store[Node]()
+    look_at_platform = Doorbell()
     claims, claims_changed = Store[PersistentVolumeClaim](), Doorbell()
     service_index = ServiceIndex(services)
     feed = InstanceFeed(cloud, tags=owner.tags, interval=settings.status_interval_seconds)
@@ -122,6 +123,7 @@ async def _tend_node(
             ),
             last_consoles=LastConsoles(),
             node=lambda: next(iter(nodes.values()), None),
+            on_quota_refusal=look_at_platform.ring,
         )
         actors = PodActors(work, context)
 
@@ -178,6 +180,8 @@ async def _tend_node(
                 feed,
                 health,
             )
-        await sources.start(run_node, kubernetes, cloud, settings.node, events, nodes)
+        await sources.start(
+            run_node, kubernetes, cloud, settings.node, events, nodes, look_at_platform
+        )
         log.info("node ready", node=settings.node.name)
         task_status.started()

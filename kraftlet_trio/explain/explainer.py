@@ -259,6 +259,7 @@ class _Explainer:
             means=ProbeMeans(sandbox=cloud.sandbox, read_state=no_state),
             last_consoles=LastConsoles(),
             node=lambda: None,
+            on_quota_refusal=lambda: None,
         )
 
     async def _explained(self, found: PodManifest, pod: Pod, context: PodContext) -> PodExplanation:

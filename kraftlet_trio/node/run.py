@@ -49,6 +49,8 @@ STATUS_SECONDS = 10.0
 """Between two looks at the platform (the kubelet's nodeStatusUpdateFrequency)."""
 REPORT_SECONDS = 300.0
 """Between two reports of the same (its nodeStatusReportFrequency)."""
+SOONEST_LOOK_SECONDS = 1.0
+"""Between two looks at the platform, whoever asks for one."""
 PROBE_SECONDS = 10.0
 """How long the platform may take to say how it is."""
 LONG_LIFE_SECONDS = 60.0
@@ -61,14 +63,16 @@ async def run_node(
     settings: NodeSettings,
     events: EventRecorder,
     store: Store[Node],
+    look: Doorbell,
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Be the node of *settings* until cancelled; started once it is registered with a status.
 
-    *store* is kept to hold our Node as the API server has it, and nothing else.
+    *store* is kept to hold our Node as the API server has it, and nothing else. *look* is rung
+    where the platform is not as the Node says, so that it is asked sooner than it would be.
     """
-    node = _Node(kubernetes, cloud, settings, events, store)
+    node = _Node(kubernetes, cloud, settings, events, store, look)
     async with trio.open_nursery() as nursery:
         await nursery.start(node.probe_forever)
         await nursery.start(node.report_forever)
@@ -100,6 +104,7 @@ class _Node:
     settings: NodeSettings
     events: EventRecorder
     store: Store[Node]
+    look: Doorbell
     _platform: Platform = attrs.field(factory=Platform, init=False)
     _present: Node | None = attrs.field(default=None, init=False)
     """As last read or written; None when it must be registered."""
@@ -133,7 +138,9 @@ class _Node:
             self._bell.ring()
             task_status.started()
             task_status = trio.TASK_STATUS_IGNORED
-            await trio.sleep(STATUS_SECONDS)
+            await trio.sleep(SOONEST_LOOK_SECONDS)
+            with trio.move_on_after(STATUS_SECONDS - SOONEST_LOOK_SECONDS):
+                await self.look.wait()
 
     async def _probe(self) -> Platform:
         began = trio.current_time()

@@ -264,6 +264,7 @@ class PodActor:
         match step, error:
             case StartInstance(container), QuotaExceeded():
                 self._memory.quota_refusals[container] = str(error)
+                self._context.on_quota_refusal()
                 reason = QUOTA_EXCEEDED
             case UpdateInstance(), QuotaExceeded():
                 reason, trouble = "ResizeDeferred", Trouble("Deferred", str(error))

@@ -71,6 +71,8 @@ class PodContext:
     last_consoles: LastConsoles
     node: Callable[[], Node | None]
     """Our own Node, once it is registered."""
+    on_quota_refusal: Callable[[], None]
+    """The Node should say so before a controller's replacement comes here."""
     root_certificates: RootCertificates = attrs.field(
         init=False,
         default=attrs.Factory(

@@ -102,6 +102,11 @@ async def test_pod_that_the_quota_keeps_from_running_makes_way(autojump_clock, w
     if controlled:
         await world.eventually(lambda: name not in world.pod_names())
         assert world.events("QuotaExceeded")
+        # The node says so soon, lest a replacement after another is sent here.
+        looks = world.requests("GET", "/v1/users/quotas")
+        await world.eventually(
+            lambda: len(world.requests("GET", "/v1/users/quotas")) > len(looks), seconds=1.5
+        )
         return
     await world.eventually(lambda: world.phase() == "Failed")
     assert world.pod()["status"]["reason"] == "QuotaExceeded"

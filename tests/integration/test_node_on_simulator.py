@@ -9,6 +9,7 @@ import trio
 
 from kraftlet_trio.cloud.access import CloudAccess
 from kraftlet_trio.cloud.client import CloudClient
+from kraftlet_trio.doorbell import Doorbell
 from kraftlet_trio.http.memory import MemoryTransport
 from kraftlet_trio.http.messages import Response, json_response
 from kraftlet_trio.kubernetes.client import KubernetesClient
@@ -92,7 +93,7 @@ class Bed:
         ):
             nursery.start_soon(self.events.post_forever, kubernetes)
             await nursery.start(
-                partial(run_node, kubernetes, cloud, settings, self.events, Store())
+                partial(run_node, kubernetes, cloud, settings, self.events, Store(), Doorbell())
             )
             try:
                 yield
