@@ -19,6 +19,7 @@ from kraftlet_trio.cloud.client import CloudClient
 from kraftlet_trio.cloud.errors import CloudError
 from kraftlet_trio.daemon import run_daemon
 from kraftlet_trio.demo.command import demo
+from kraftlet_trio.drain import Left, drain
 from kraftlet_trio.explain.command import explain_command
 from kraftlet_trio.kubernetes.client import KubernetesClient
 from kraftlet_trio.kubernetes.cluster import SYSTEM_NAMESPACE
@@ -32,7 +33,7 @@ from kraftlet_trio.kubernetes.errors import Forbidden, KubernetesError
 from kraftlet_trio.logs import LEVELS, configure_logs
 from kraftlet_trio.registry.client import RegistryClient
 from kraftlet_trio.registry.settings import RegistrySettings
-from kraftlet_trio.settings import CloudSettings, Settings, SettingsError, parse_settings
+from kraftlet_trio.settings import CloudSettings, Settings, SettingsError, parse_settings, seconds
 from kraftlet_trio.simulators.cloud.command import cloud as cloud_simulator
 from kraftlet_trio.simulators.kubernetes.command import kubernetes as kubernetes_simulator
 
@@ -130,10 +131,64 @@ def run(kubeconfig: Path | None, log_level: str, log_type: str, **options: str |
         sys.exit(1)
 
 
+@main.command("drain")
+@click.option(
+    "--kubeconfig",
+    type=click.Path(path_type=Path),
+    help="Kubeconfig file.  [$KUBECONFIG, else the Pod's ServiceAccount, else ~/.kube/config]",
+)
+@click.option("--timeout", default="5m", show_default=True, help="How long it may take.")
+@click.option("--keep-node", is_flag=True, help="Leave the Node object, cordoned.")
+def drain_command(
+    kubeconfig: Path | None, timeout: str, *, keep_node: bool, **options: str | None
+) -> None:
+    """Take the node away, with its Pods and all that it has in the cloud.
+
+    Volumes of claims stay, they belong to the claims. Exits with 1 where something is left after
+    the timeout, and with 2 where the settings cannot be used.
+    """
+    configure_logs("error", json=False)
+    try:
+        settings = parse_settings(_texts(options))
+        cluster = _cluster_access(kubeconfig)
+        timeout_seconds = seconds(timeout)
+    except (SettingsError, ConfigError, ValueError) as error:
+        click.echo(f"kraftlet-trio: {error}", err=True)
+        sys.exit(2)
+    access = _cloud_access(settings.cloud)
+    try:
+        left = trio.run(_drain, cluster, access, settings, timeout_seconds, keep_node)
+    except (KubernetesError, CloudError) as error:
+        click.echo(f"kraftlet-trio: {error}", err=True)
+        sys.exit(1)
+    if left:
+        click.echo(f"still there after {timeout}: {left}", err=True)
+        sys.exit(1)
+
+
+async def _drain(
+    cluster: ClusterAccess,
+    access: CloudAccess,
+    settings: Settings,
+    timeout_seconds: float,
+    keep_node: bool,  # noqa: FBT001 (trio.run passes it by position)
+) -> Left:
+    async with KubernetesClient(cluster) as kubernetes, CloudClient(access) as cloud:
+        return await drain(
+            kubernetes,
+            cloud,
+            settings,
+            timeout_seconds=timeout_seconds,
+            keep_node=keep_node,
+            say=click.echo,
+        )
+
+
 for _name, _help in reversed(_OPTIONS.items()):
-    run = click.option(
+    _option = click.option(
         f"--{_name.replace('_', '-')}", _name, envvar=f"KRAFTLET_{_name.upper()}", help=_help
-    )(run)
+    )
+    run, drain_command = _option(run), _option(drain_command)
 
 
 def _texts(options: Mapping[str, str | None]) -> dict[str, str]:
