@@ -44,6 +44,7 @@ def test_scheduler_finds_no_room_without_a_node(kubectl: Kubectl) -> None:
         ("get", "configmaps/extension-apiserver-authentication", "kube-system"),
         ("update", "leases.coordination.k8s.io", "kraftlet"),
         ("create", "nodes", ""),
+        ("delete", "nodes", ""),
     ],
 )
 def test_chart_grants_what_a_node_does(
@@ -59,7 +60,6 @@ def test_chart_grants_what_a_node_does(
         ("update", "secrets", "default"),
         ("create", "configmaps", "default"),
         ("update", "pods/status", "default"),
-        ("delete", "nodes", ""),
         ("delete", "persistentvolumeclaims", "default"),
         ("update", "leases.coordination.k8s.io", "default"),
         ("delete", "leases.coordination.k8s.io", "kraftlet"),
