@@ -23,7 +23,7 @@ from kraftlet_trio.mapping.annotation_values import LARGEST_MILLISECONDS, POLICI
 from kraftlet_trio.mapping.annotations import PodDefaults
 from kraftlet_trio.mapping.names import Naming
 from kraftlet_trio.mapping.quantities import memory_mib, vcpus
-from kraftlet_trio.node.settings import NodeSettings
+from kraftlet_trio.node.settings import CapacityCaps, NodeSettings
 from kraftlet_trio.pods.context import FINALIZER, DaemonSetPods, PodSettings
 from kraftlet_trio.pods.sweeper import SweeperSettings
 from kraftlet_trio.registry.reference import InvalidReference, parse_reference
@@ -129,6 +129,11 @@ def parse_settings(options: Mapping[str, str]) -> Settings:
         labels=value("node_labels", _pairs, default=_NONE),
         annotations=value("node_annotations", _pairs, default=_NONE),
         taint=taint,
+        caps=CapacityCaps(
+            cpu=value("node_cpu", _vcpus, default=None),
+            memory_mib=value("node_memory", _memory_mib, default=None),
+            pods=value("node_pods", _count, default=None),
+        ),
         provider_id=options.get("node_provider_id") or f"unikraft://{node_name}",
         platform_health_condition=value("enable_platform_health_condition", boolean, default=True),
         version=__version__,
@@ -262,6 +267,12 @@ def _at_least_one(
     if units == 0:
         raise ValueError(f"{text!r} is nothing; write a quantity such as {example}")
     return units
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) == 0:
+        raise ValueError(f"{text!r} is no number of Pods; write one such as 110")
+    return int(text)
 
 
 def _policy(text: str) -> str:

@@ -177,7 +177,7 @@ class _Node:
 
     def _tell_of_missing_quotas(self) -> None:
         quotas = self._platform.quotas
-        missing = missing_quotas(quotas) if quotas else []
+        missing = missing_quotas(quotas, self.settings.caps) if quotas else []
         if missing and missing != self._told_missing:
             self._event(
                 "Warning",

@@ -21,6 +21,18 @@ class Capacity:
     volumes_mib: int
 
 
+@attrs.frozen(kw_only=True)
+class CapacityCaps:
+    """The most that a node offers, whatever its account has; None: all of it.
+
+    Nodes that share an account need them: each knows no more than the whole account's quotas.
+    """
+
+    cpu: int | None = None
+    memory_mib: int | None = None
+    pods: int | None = None
+
+
 DOCUMENTED_CAPACITY = Capacity(cpu=64, memory_mib=32768, pods=64, volumes_mib=20480)
 
 
@@ -42,6 +54,7 @@ class NodeSettings:
     """Written once: the API server never lets it change."""
     platform_health_condition: bool = True
     """Whether the node shows ``UnikraftPlatformHealthy``."""
+    caps: CapacityCaps = CapacityCaps()
     fallback_capacity: Capacity = DOCUMENTED_CAPACITY
     """Advertised where the account has no quota of its own, as administrators have none. The
     default is what the platform's documentation shows for an account."""

@@ -15,7 +15,7 @@ from kraftlet_trio.cloud.objects import Quotas
 from kraftlet_trio.kubernetes.objects import Condition, NodeAddress, NodeStatus
 from kraftlet_trio.kubernetes.serialization import unstructure
 from kraftlet_trio.node.platform import NOT_READY, Platform
-from kraftlet_trio.node.settings import Capacity, NodeSettings
+from kraftlet_trio.node.settings import Capacity, CapacityCaps, NodeSettings
 
 PLATFORM_HEALTHY = "UnikraftPlatformHealthy"
 KUBERNETES_VERSION = "v1.37.0"
@@ -30,11 +30,17 @@ def node_status(
     Without quotas there is no capacity in it: what the Node has stays.
     """
     resources: dict[str, str] = {}
+    allocatable: dict[str, str] = {}
     if platform.quotas is not None:
-        resources = _resources(capacity(platform.quotas, settings.fallback_capacity))
+        offer = capacity(platform.quotas, settings.caps, settings.fallback_capacity)
+        allocatable = resources = _resources(offer)
+        if _memory_is_full(platform.quotas):
+            # The taint that follows from the pressure keeps off only Pods without the toleration
+            # that admission gives to all that ask for memory; this keeps off those that ask.
+            allocatable = {**resources, "memory": "0"}
     return NodeStatus(
         capacity=resources,
-        allocatable=resources,
+        allocatable=allocatable,
         conditions=_dated(_conditions(settings, platform), previous, now),
         addresses=(NodeAddress(type="InternalIP", address=settings.internal_ip),)
         if settings.internal_ip
@@ -44,25 +50,35 @@ def node_status(
     )
 
 
-def capacity(quotas: Quotas, fallback: Capacity) -> Capacity:
-    """The account's hard quotas, and *fallback* for those that it does not have.
+def capacity(quotas: Quotas, caps: CapacityCaps, fallback: Capacity) -> Capacity:
+    """The account's hard quotas within *caps*; where it has no quota the cap, else *fallback*.
 
     No volumes are offered where there is a quota for instances but none for volumes.
     """
     hard = quotas.hard
     unlimited = not (hard.live_vcpus or hard.live_memory_mb or hard.instances)
     return Capacity(
-        cpu=hard.live_vcpus or fallback.cpu,
-        memory_mib=hard.live_memory_mb or fallback.memory_mib,
-        pods=hard.instances or fallback.pods,
+        cpu=_offered(hard.live_vcpus, caps.cpu, fallback.cpu),
+        memory_mib=_offered(hard.live_memory_mb, caps.memory_mib, fallback.memory_mib),
+        pods=_offered(hard.instances, caps.pods, fallback.pods),
         volumes_mib=hard.total_volume_mb or (fallback.volumes_mib if unlimited else 0),
     )
 
 
-def missing_quotas(quotas: Quotas) -> list[str]:
+def _offered(quota: int, cap: int | None, fallback: int) -> int:
+    if cap is None:
+        return quota or fallback
+    return min(cap, quota or cap)
+
+
+def missing_quotas(quotas: Quotas, caps: CapacityCaps) -> list[str]:
     """The resources for which the fallback stands in."""
     hard = quotas.hard
-    amounts = {"cpu": hard.live_vcpus, "memory": hard.live_memory_mb, "pods": hard.instances}
+    amounts = {
+        "cpu": hard.live_vcpus or caps.cpu,
+        "memory": hard.live_memory_mb or caps.memory_mib,
+        "pods": hard.instances or caps.pods,
+    }
     return [resource for resource, amount in amounts.items() if not amount]
 
 
@@ -140,7 +156,7 @@ def _pressures(quotas: Quotas | None) -> Iterable[Condition]:
             )
         return
     used, hard = quotas.used, quotas.hard
-    if _full(used.live_memory_mb, hard.live_memory_mb):
+    if _memory_is_full(quotas):
         yield Condition(
             type="MemoryPressure",
             status="True",
@@ -185,6 +201,10 @@ def _pressures(quotas: Quotas | None) -> Iterable[Condition]:
             reason="KubeletHasSufficientPID",
             message="kubelet has sufficient PID available",
         )
+
+
+def _memory_is_full(quotas: Quotas) -> bool:
+    return _full(quotas.used.live_memory_mb, quotas.hard.live_memory_mb)
 
 
 def _full(used: int, hard: int) -> bool:

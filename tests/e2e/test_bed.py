@@ -87,6 +87,9 @@ EVERYTHING_SET = (
     "node.labels.zone=b",
     "node.annotations.owner=us",
     "node.providerId=unikraft://one",
+    "node.capacity.cpu=8",
+    "node.capacity.memory=16Gi",
+    "node.capacity.pods=20",
     "priorityClassName=system-cluster-critical",
 )
 

@@ -12,6 +12,7 @@ from kraftlet_trio import cli
 from kraftlet_trio.cli import main, run
 from kraftlet_trio.cloud.objects import ScaleToZero
 from kraftlet_trio.mapping.annotations import PodDefaults
+from kraftlet_trio.node.settings import CapacityCaps
 from kraftlet_trio.settings import SettingsError, parse_settings
 
 REQUIRED = {"ukc_default_metro": "fra", "ukc_token": "t0ken"}
@@ -72,6 +73,21 @@ def test_all_faults_are_told_at_once():
     ):
         assert said in text
     assert len(text.splitlines()) == 10
+
+
+def test_caps_of_a_node():
+    caps = {"node_cpu": "8", "node_memory": "16Gi", "node_pods": "20"}
+    assert parse_settings({**REQUIRED, **caps}).node.caps == CapacityCaps(
+        cpu=8, memory_mib=16384, pods=20
+    )
+    assert parse_settings(REQUIRED).node.caps == CapacityCaps()
+
+
+@pytest.mark.parametrize("option", ["node_cpu", "node_memory", "node_pods"])
+@pytest.mark.parametrize("text", ["0", "-1", "lots"])
+def test_faulty_caps_are_told(option, text):
+    with pytest.raises(SettingsError, match=f"--{option.replace('_', '-')}"):
+        parse_settings({**REQUIRED, option: text})
 
 
 @pytest.mark.parametrize(

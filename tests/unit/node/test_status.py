@@ -12,7 +12,7 @@ from kraftlet_trio.cloud.objects import Health, Quotas, QuotaUse
 from kraftlet_trio.kubernetes.objects import Condition
 from kraftlet_trio.mapping.quantities import quantity
 from kraftlet_trio.node.platform import Fault, Platform
-from kraftlet_trio.node.settings import Capacity, NodeSettings
+from kraftlet_trio.node.settings import Capacity, CapacityCaps, NodeSettings
 from kraftlet_trio.node.status import (
     capacity,
     differs,
@@ -48,16 +48,41 @@ def test_capacity_is_the_hard_quota_and_all_of_it_is_allocatable():
 @given(st.builds(QuotaUse, instances=st.integers(0, 9), live_vcpus=st.integers(0, 9)))
 def test_capacity_never_lacks_cpu_memory_or_pods(hard):
     fallback = Capacity(cpu=5, memory_mib=6, pods=7, volumes_mib=8)
-    offered = capacity(Quotas(hard=hard), fallback)
+    offered = capacity(Quotas(hard=hard), CapacityCaps(), fallback)
     assert min(offered.cpu, offered.memory_mib, offered.pods) > 0
-    assert ("cpu" in missing_quotas(Quotas(hard=hard))) == (offered.cpu == 5 != hard.live_vcpus)
+    assert ("cpu" in missing_quotas(Quotas(hard=hard), CapacityCaps())) == (
+        offered.cpu == 5 != hard.live_vcpus
+    )
 
 
 def test_account_without_any_quota_offers_the_fallback():
-    offered = capacity(Quotas(), SETTINGS.fallback_capacity)
+    offered = capacity(Quotas(), CapacityCaps(), SETTINGS.fallback_capacity)
     assert offered == SETTINGS.fallback_capacity
-    assert missing_quotas(Quotas()) == ["cpu", "memory", "pods"]
-    assert missing_quotas(Quotas(hard=HARD)) == []
+    assert missing_quotas(Quotas(), CapacityCaps()) == ["cpu", "memory", "pods"]
+    assert missing_quotas(Quotas(hard=HARD), CapacityCaps()) == []
+
+
+@given(st.integers(0, 9), st.none() | st.integers(1, 9))
+def test_cap_bounds_the_quota_and_stands_in_for_a_missing_one(quota, cap):
+    fallback = Capacity(cpu=5, memory_mib=6, pods=7, volumes_mib=8)
+    hard = QuotaUse(instances=quota, live_vcpus=quota, live_memory_mb=quota)
+    caps = CapacityCaps(cpu=cap, memory_mib=cap, pods=cap)
+    offered = capacity(Quotas(hard=hard), caps, fallback)
+    for amount, otherwise in ((offered.cpu, 5), (offered.memory_mib, 6), (offered.pods, 7)):
+        known = [bound for bound in (quota, cap) if bound]
+        assert amount == min(known, default=otherwise)
+    missing = missing_quotas(Quotas(hard=hard), caps)
+    assert missing == ([] if quota or cap else ["cpu", "memory", "pods"])
+
+
+def test_full_memory_leaves_none_to_be_allocated():
+    full = Quotas(hard=HARD, used=QuotaUse(live_memory_mb=HARD.live_memory_mb))
+    status = node_status(SETTINGS, WELL.answered(Health(), full), (), NOW)
+    assert status.capacity["memory"] == "16384Mi"
+    assert status.allocatable == {**status.capacity, "memory": "0"}
+    relieved = Quotas(hard=HARD, used=QuotaUse(live_memory_mb=HARD.live_memory_mb - 1))
+    status = node_status(SETTINGS, WELL.answered(Health(), relieved), (), NOW)
+    assert status.allocatable == status.capacity
 
 
 @pytest.mark.parametrize(
