@@ -63,6 +63,7 @@ _OPTIONS = {
     "enable_pvc_watcher": "Provision claims of class ukc-volume.  [true]",
     "namespace": "Namespace of the lease by which daemons elect the provisioner.  [default]",
     "pod_finalizer": "Finalizer of Pods; empty for none.  [cloud.unikraft.v1/resources]",
+    "enable_failed_pod_reclaim": "Delete controllers' Pods that failed on the quota.  [true]",
     "orphan_sweep": "Delete what is left of Pods that are gone: on, dry-run or off.  [on]",
     "orphan_grace": "How long a Pod must be gone before that.  [5m]",
     "daemon_set_pods": "Pods of DaemonSets: ignore, refuse or run.  [ignore]",

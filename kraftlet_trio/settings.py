@@ -164,6 +164,7 @@ def parse_settings(options: Mapping[str, str]) -> Settings:
         naming=naming,
         finalizer=options.get("pod_finalizer", FINALIZER),
         host_path_volumes=value("enable_host_path_volumes", boolean, default=False),
+        reclaims_failed_pods=value("enable_failed_pod_reclaim", boolean, default=True),
         probe_network=value("probe_network", _probe_network, default=True),
         defaults=defaults,
         daemon_set_pods=value("daemon_set_pods", _daemon_set_pods, default="ignore"),

@@ -19,6 +19,7 @@ from kraftlet_trio.cloud.errors import CloudUnavailable, ResourceNotFound
 from kraftlet_trio.cloud.listing import Listing
 from kraftlet_trio.cloud.objects import (
     DELETED,
+    Certificate,
     DomainRequest,
     Health,
     Image,
@@ -267,6 +268,13 @@ class CloudClient:
         """One that does not exist is deleted already."""
         await self._delete(_SERVICE_GROUPS, uuid)
 
+    async def read_certificate(self, uuid: str) -> Certificate | None:
+        return await self._get(_CERTIFICATES, "uuid", uuid)
+
+    async def delete_certificate(self, uuid: str) -> None:
+        """One that does not exist is deleted already. Raises ``CloudRefused`` while it is used."""
+        await self._delete(_CERTIFICATES, uuid)
+
     async def create_volume(self, request: VolumeRequest) -> Volume:
         """The new volume, perhaps not formatted yet; what the answer leaves out is *request*'s.
 
@@ -396,6 +404,7 @@ class _Kind(Generic[T]):
 
 _INSTANCES = _Kind("instance", "/v1/instances", "instances", Instance)
 _SERVICE_GROUPS = _Kind("service group", "/v1/services", "service_groups", ServiceGroup)
+_CERTIFICATES = _Kind("certificate", "/v1/certificates", "certificates", Certificate)
 _VOLUMES = _Kind("volume", "/v1/volumes", "volumes", Volume)
 
 

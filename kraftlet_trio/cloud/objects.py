@@ -49,6 +49,16 @@ class Domain:
     """A public name of a service group, as read."""
 
     fqdn: str = ""
+    certificate: Reference | None = None
+    """None for a name below the metro's domain."""
+
+
+@attrs.frozen(kw_only=True)
+class Certificate:
+    uuid: str
+    name: str = ""
+    created_at: datetime | None = None
+    service_groups: tuple[Reference, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -148,6 +158,7 @@ class ServiceGroup:
 
     uuid: str
     name: str = ""
+    created_at: datetime | None = None
     persistent: bool = True
     services: tuple[Service, ...] = ()
     domains: tuple[Domain, ...] = ()

@@ -16,6 +16,7 @@ import trio
 from kraftlet_trio.cloud.client import CloudClient
 from kraftlet_trio.cloud.errors import CloudError, NameTaken
 from kraftlet_trio.cloud.objects import (
+    Certificate,
     DomainRequest,
     Service,
     ServiceGroup,
@@ -207,6 +208,7 @@ class ServiceGroups:
                 group.ready = False
                 await self._cloud.delete_service_group(present.uuid)
                 log.info("service group deleted", service_group=group.name)
+                await self._remove_certificates(present)
                 return
             # Counted from here: a platform that is slow to answer says nothing about members.
             give_up_at = give_up_at or trio.current_time() + _LEAVING_SECONDS
@@ -214,6 +216,28 @@ class ServiceGroups:
                 log.info("service group kept, others use it", service_group=group.name)
                 return
             await trio.sleep(_FIRST_RETRY_SECONDS)
+
+    async def _remove_certificates(self, gone: ServiceGroup) -> None:
+        """Those that the platform had requested for a group's own domains, unless others use them.
+
+        One that is older than the group was uploaded, or requested for another.
+        """
+        for domain in gone.domains:
+            if domain.certificate is None:
+                continue
+            try:
+                certificate = await self._cloud.read_certificate(domain.certificate.uuid)
+                if (
+                    certificate is None
+                    or certificate.service_groups
+                    or _is_older(certificate, gone)
+                ):
+                    continue
+                await self._cloud.delete_certificate(certificate.uuid)
+            except CloudError as error:
+                log.warning("certificate left behind", domain=domain.fqdn, error=str(error))
+            else:
+                log.info("certificate deleted", domain=domain.fqdn)
 
 
 @attrs.frozen
@@ -244,6 +268,13 @@ def _merged(contents: Iterable[ContainerGroup | None]) -> _Publication | None:
         domains=tuple(domains.values()),
         limits=next(limited, DEFAULT_LIMITS),
     )
+
+
+def _is_older(certificate: Certificate, group: ServiceGroup) -> bool:
+    """Also where the platform does not tell their ages."""
+    if certificate.created_at is None or group.created_at is None:
+        return True
+    return certificate.created_at < group.created_at
 
 
 def _as_set(services: Iterable[Service]) -> frozenset[tuple[int, int | None, frozenset[str]]]:

@@ -116,6 +116,21 @@ async def test_pod_that_the_quota_keeps_from_running_makes_way(autojump_clock, w
     assert world.pod() is not None
 
 
+async def test_pod_that_the_quota_keeps_from_running_stays_where_that_is_asked(
+    autojump_clock, world
+):
+    await world.start_daemon(enable_failed_pod_reclaim="false")
+    world.apply(a_deployment("web", a_container(), replicas=1))
+    await world.eventually(lambda: world.pods() and world.are_ready(1))
+    [name] = world.pod_names()
+    account = world.cloud.account
+    account.hard = attrs.evolve(account.hard, live_memory_mb=1)
+    world.end(f"{name}-app")
+    await world.eventually(lambda: world.phase(name) == "Failed")
+    await trio.sleep(100)
+    assert world.phase(name) == "Failed"
+
+
 async def test_rules_of_a_container_go_before_the_pods_policy(autojump_clock, world):
     world.script("job", run_seconds=2.0, exits=(42, 3))
     await world.start_daemon()

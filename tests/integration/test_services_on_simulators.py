@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import trio
 
 from kraftlet_trio.simulators.cloud.faults import AnswerStatus, Delay
@@ -80,6 +82,34 @@ async def test_edit_while_the_daemon_is_away_is_made_up_for(autojump_clock, worl
     await world.start_daemon()
     await world.eventually(lambda: world.published() == {"web": {8443: 8080}})
     assert world.container()["restartCount"] == 0
+
+
+async def test_certificate_that_was_requested_for_a_group_goes_with_the_last_that_needs_it(
+    autojump_clock, world
+):
+    certificates = world.cloud.account.certificates
+    domain = {DOMAIN: "shop.example.com"}
+    await world.start_daemon()
+    world.apply(a_service("web", {443: 8080}, annotations=domain), a_pod())
+    await world.eventually(world.is_ready)
+    [requested] = certificates
+    assert requested.common_name == "shop.example.com"
+    world.delete(a_pod())
+    await world.eventually(world.is_empty)
+    assert [*certificates] == []
+
+
+async def test_certificate_that_was_there_before_the_group_stays(autojump_clock, world):
+    certificates = world.cloud.account.certificates
+    domain = {DOMAIN: "shop.example.com"}
+    await world.start_daemon()
+    world.apply(a_service("web", {443: 8080}, annotations=domain), a_pod())
+    await world.eventually(world.is_ready)
+    [present] = certificates
+    present.created_at = world.groups()["web"].created_at - timedelta(days=1)
+    world.delete(a_pod())
+    await world.eventually(world.is_empty)
+    assert [*certificates] == [present]
 
 
 async def test_group_outlives_its_service_until_the_last_pod_goes(autojump_clock, world):
