@@ -22,7 +22,7 @@ class MemoryTransport(httpx.AsyncBaseTransport):
 
     Raises, as a network would: ``httpx.RemoteProtocolError`` when the handler raises
     :class:`ConnectionDropped` or a stream is cut short, ``httpx.ReadTimeout`` by the request's
-    timeouts.
+    timeouts. There is no connection, so none that could be upgraded: ``httpx.UnsupportedProtocol``.
     """
 
     _handler: Handler
@@ -38,6 +38,8 @@ class MemoryTransport(httpx.AsyncBaseTransport):
         with _read_timeout(request), _drops_as_httpx_errors(request):
             await trio.lowlevel.checkpoint()
             response = await self._handler(received)
+        if response.upgrade is not None:
+            raise httpx.UnsupportedProtocol("no connection to hand over", request=request)
         headers = list(response.headers.items())
         if request.method == "HEAD" or response.status in (204, 304):
             return httpx.Response(response.status, headers=headers)

@@ -12,12 +12,21 @@ from urllib.parse import parse_qsl
 
 import attrs
 import orjson
+import trio
 
 SendBytes = Callable[[bytes], Awaitable[None]]
 """Sends one piece of a streamed body; raises ``trio.BrokenResourceError`` once the peer is gone."""
 
 Streamer = Callable[[SendBytes], Awaitable[None]]
 """Writes a streamed body; returns at its end, and is cancelled when the peer goes away."""
+
+
+Upgraded = Callable[[trio.abc.Stream], Awaitable[None]]
+"""Speaks another protocol on the connection, from the first byte behind the request's head.
+
+The connection is closed when it returns or is cancelled. It need not close the stream itself, and
+an error of the stream may leave it.
+"""
 
 
 class ConnectionDropped(Exception):
@@ -81,13 +90,18 @@ class Request:
 
 @attrs.frozen(kw_only=True)
 class Response:
-    """An answer: a whole ``body``, or a ``stream`` that is written while the peer reads."""
+    """An answer: a whole ``body``, or a ``stream`` that is written while the peer reads.
+
+    One with the status 101 has neither, but an ``upgrade``.
+    """
 
     status: int = 200
     headers: Mapping[str, str] = attrs.field(factory=dict)
     body: bytes = b""
     stream: Streamer | None = None
     """When set, ``body`` is ignored and the answer is chunked."""
+    upgrade: Upgraded | None = None
+    """What follows an answer of 101; the request must have asked for it."""
 
 
 def json_response(value: Any, status: int = 200) -> Response:

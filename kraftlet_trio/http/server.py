@@ -19,7 +19,14 @@ import structlog
 import trio
 
 from kraftlet_trio.clock import utc_now
-from kraftlet_trio.http.messages import ConnectionDropped, Handler, Request, Response, Streamer
+from kraftlet_trio.http.messages import (
+    ConnectionDropped,
+    Handler,
+    Request,
+    Response,
+    Streamer,
+    Upgraded,
+)
 
 log = structlog.get_logger()
 
@@ -99,7 +106,10 @@ async def serve_connection(
     try:
         async with _closing(stream):
             while (request := await connection.receive_request(max_body_bytes)) is not None:
-                await connection.respond(request, await _answer(handler, request))
+                response = await _answer(handler, request)
+                await connection.respond(request, response)
+                if response.upgrade is not None:
+                    await _hand_over(connection, request, response.upgrade)
                 if not connection.start_next_cycle():
                     break
     except _Refused as refusal:
@@ -128,6 +138,15 @@ async def _answer(handler: Handler, request: Request) -> Response:
     except Exception:
         log.exception("request handler failed", method=request.method, path=request.path)
         return _plain_error(HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
+async def _hand_over(connection: _Connection, request: Request, upgraded: Upgraded) -> None:
+    try:
+        await upgraded(connection.unread_stream())
+    except (trio.BrokenResourceError, trio.ClosedResourceError):
+        raise
+    except Exception:
+        log.exception("upgraded connection failed", method=request.method, path=request.path)
 
 
 async def _refuse_overload(_request: Request) -> Response:
@@ -185,6 +204,15 @@ class _Connection:
             trio.BrokenResourceError: the peer left before the end, or a streamer failed (which
                 is logged) or asked for the connection to be dropped.
         """
+        if response.upgrade is not None:
+            await self._send(
+                h11.InformationalResponse(
+                    status_code=HTTPStatus.SWITCHING_PROTOCOLS,
+                    reason=HTTPStatus.SWITCHING_PROTOCOLS.phrase,
+                    headers=list(response.headers.items()),
+                )
+            )
+            return
         headers = {"date": format_datetime(utc_now(), usegmt=True), **response.headers}
         bodiless = (
             request.method == "HEAD" or response.status in (204, 304) or response.status < 200
@@ -206,6 +234,11 @@ class _Connection:
             return None
         certificate: bytes | None = self._stream.getpeercert(binary_form=True)
         return certificate
+
+    def unread_stream(self) -> trio.abc.Stream:
+        """The connection after an upgrade, with what has come already in front."""
+        unread, _ = self._http.trailing_data
+        return _Resumed(self._stream, unread) if unread else self._stream
 
     def start_next_cycle(self) -> bool:
         """Make ready for another request; False if the connection must be closed instead."""
@@ -292,6 +325,31 @@ class _Connection:
             nursery.cancel_scope.cancel()
         if not whole:
             raise trio.BrokenResourceError("the streamed body was cut short")
+
+
+@attrs.define(eq=False)
+class _Resumed(trio.abc.Stream):
+    """A stream of which some bytes were read too early."""
+
+    _stream: trio.abc.Stream
+    _unread: bytes
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        if not self._unread:
+            return await self._stream.receive_some(max_bytes)
+        await trio.lowlevel.checkpoint()
+        size = len(self._unread) if max_bytes is None else max_bytes
+        data, self._unread = self._unread[:size], self._unread[size:]
+        return data
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
 
 
 def _head(status: int, headers: Mapping[str, str]) -> h11.Response:
