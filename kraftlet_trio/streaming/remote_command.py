@@ -9,6 +9,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 
 import attrs
+import structlog
+
+log = structlog.get_logger()
 
 MOST_PIECE_BYTES = 32 * 1024
 """The most in one message, either way: what Kubernetes' own clients and servers send."""
@@ -65,4 +68,13 @@ class CommandStreams(ABC):
 
 
 CommandHandler = Callable[[CommandStreams], Awaitable[CommandEnd]]
-"""Serves one command to its end; cancelled when the client goes away. Must not raise."""
+"""Serves one command to its end; cancelled when the client goes away."""
+
+
+async def served(handler: CommandHandler, streams: CommandStreams) -> CommandEnd:
+    """How *handler* says that the command ended: a client without a word would take it for 0."""
+    try:
+        return await handler(streams)
+    except Exception:
+        log.exception("command handler failed")
+        return CommandEnd(failure="the node failed to serve the command")
