@@ -16,7 +16,9 @@ from kraftlet_trio.cloud.instance_feed import InstanceFeed
 from kraftlet_trio.cloud.instance_states import InstanceStates
 from kraftlet_trio.doorbell import Doorbell
 from kraftlet_trio.kubelet_api.health import Health
+from kraftlet_trio.kubelet_api.metric_pages import MetricPages
 from kraftlet_trio.kubelet_api.run import run_health_port, run_kubelet_api, stale_feed
+from kraftlet_trio.kubelet_api.usage_source import UsageSource
 from kraftlet_trio.kubernetes.client import KubernetesClient
 from kraftlet_trio.kubernetes.cluster import cluster_uid
 from kraftlet_trio.kubernetes.events import EventRecorder
@@ -179,6 +181,11 @@ async def _tend_node(
                 pods,
                 feed,
                 health,
+                MetricPages(
+                    node_name=settings.node.name,
+                    usage=UsageSource(cloud, pods, feed),
+                    node=context.node,
+                ),
             )
         await sources.start(
             run_node, kubernetes, cloud, settings.node, events, nodes, look_at_platform

@@ -153,6 +153,22 @@ class Instance:
 
 
 @attrs.frozen(kw_only=True)
+class InstanceMetrics:
+    """What an instance uses. What the platform does not tell is None."""
+
+    uuid: str
+    start_count: int = 0
+    rss_bytes: int | None = None
+    """Resident memory of the virtual machine; 0 while none runs."""
+    cpu_time_ms: int | None = None
+    """Milliseconds, of all CPUs together. This and what follows count from its last start."""
+    rx_bytes: int = 0
+    tx_bytes: int = 0
+    rx_packets: int = 0
+    tx_packets: int = 0
+
+
+@attrs.frozen(kw_only=True)
 class ServiceGroup:
     """A service group as read with details."""
 

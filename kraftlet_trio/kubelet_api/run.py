@@ -15,6 +15,7 @@ from kraftlet_trio.kubelet_api.authentication import Authenticator
 from kraftlet_trio.kubelet_api.authorization import Authorizer
 from kraftlet_trio.kubelet_api.certificate import Pair, self_signed
 from kraftlet_trio.kubelet_api.health import Health, HealthPort
+from kraftlet_trio.kubelet_api.metric_pages import MetricPages
 from kraftlet_trio.kubelet_api.pod_lists import PodLists
 from kraftlet_trio.kubelet_api.server import MAX_BODY_BYTES, KubeletAPI
 from kraftlet_trio.kubelet_api.settings import KubeletAPISettings
@@ -63,6 +64,7 @@ async def run_kubelet_api(
     pods: Store[Pod],
     feed: InstanceFeed,
     health: Health,
+    metric_pages: MetricPages,
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -76,6 +78,7 @@ async def run_kubelet_api(
         Authorizer(kubernetes, node_name),
         PodLists(kubernetes, node_name, pods, feed),
         health,
+        metric_pages,
     )
     authorities = (
         partial(authorities_of_cluster, kubernetes)

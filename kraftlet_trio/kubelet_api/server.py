@@ -17,6 +17,7 @@ from kraftlet_trio.kubelet_api.answers import method_not_allowed, not_found, tex
 from kraftlet_trio.kubelet_api.authentication import Authenticator
 from kraftlet_trio.kubelet_api.authorization import Authorizer, Rights, needed_rights
 from kraftlet_trio.kubelet_api.health import Health
+from kraftlet_trio.kubelet_api.metric_pages import MetricPages
 from kraftlet_trio.kubelet_api.pod_lists import PodLists
 from kraftlet_trio.kubelet_api.review_cache import ReviewFailed
 from kraftlet_trio.kubernetes.errors import KubernetesError
@@ -40,6 +41,7 @@ class KubeletAPI:
     authorizer: Authorizer
     pod_lists: PodLists
     health: Health
+    metric_pages: MetricPages
 
     async def answer(self, request: Request) -> Response:
         user = await self.authenticator.authenticate(request)
@@ -75,6 +77,12 @@ class KubeletAPI:
                 return Endpoint(self._running_pods)
             case ["metrics"]:
                 return Endpoint(self._metrics)
+            case ["metrics", "resource"]:
+                return Endpoint(self.metric_pages.resource)
+            case ["metrics", "cadvisor"]:
+                return Endpoint(self.metric_pages.cadvisor)
+            case ["stats", "summary"] | ["stats", "summary", ""]:
+                return Endpoint(self.metric_pages.summary, ("GET", "POST"))
             case ["healthz", *_]:
                 return Endpoint(self._healthz)
             case _:

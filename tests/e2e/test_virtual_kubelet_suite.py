@@ -27,10 +27,6 @@ TESTS = (
     "TestPodLifecycleForceDelete",
     "TestPodLifecycleGracefulDelete",
 )
-SKIPPED = {
-    "TestGetMetricsResource": "the node does not serve /metrics/resource yet",
-    "TestGetStatsSummary": "the node does not serve /stats/summary yet",
-}
 _OUTCOME = re.compile(r"--- (?P<outcome>PASS|FAIL|SKIP): TestEndToEnd/(?P<test>\w+)")
 
 
@@ -62,9 +58,6 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.mark.parametrize("test", TESTS)
 def test_suite(suite: dict[str, str], test: str) -> None:
-    if test in SKIPPED:
-        assert suite.get(test) == "SKIP"
-        pytest.skip(SKIPPED[test])
     assert suite.get(test) == "PASS"
 
 

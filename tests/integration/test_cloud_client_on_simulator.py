@@ -27,6 +27,7 @@ from kraftlet_trio.cloud.errors import (
 from kraftlet_trio.cloud.instance_feed import InstanceFeed
 from kraftlet_trio.cloud.objects import (
     RUNNING,
+    STANDBY,
     STOPPED,
     DomainRequest,
     InstancePatch,
@@ -56,6 +57,7 @@ images:
   job: {run_seconds: 0.2, exit_code: 7}
   unpullable: {pull: fail}
   talk: {run_seconds: 0.1, log: [one, two]}
+  busy: {busy_cpus: 0.5}
 """
 WEB = Service(port=443, destination_port=8080, handlers=("tls", "http"))
 
@@ -247,6 +249,36 @@ async def test_volume_grows(a_bed):
         volume = await bed.client.create_volume(VolumeRequest(name="data", size_mb=16))
         await bed.client.grow_volume(volume.uuid, 32)
         assert (await bed.client.get_volume("data")).size_mb == 32
+
+
+@on_both_fronts
+async def test_metrics_are_read_of_those_that_there_are(a_bed):
+    async with a_bed() as bed:
+        created = await bed.client.create_instance(an_instance(image="busy"))
+        await bed.client.create_instance(an_instance("other"))
+        await bed.until("web", RUNNING)
+        await trio.sleep(0.5)
+        [metrics] = await bed.client.read_metrics([created.uuid, str(uuid4())])
+        assert (metrics.uuid, metrics.start_count) == (created.uuid, 1)
+        assert metrics.cpu_time_ms >= 200
+        assert metrics.rss_bytes > 0
+
+
+@in_memory
+async def test_metrics_wake_nobody(a_bed):
+    async with a_bed(settings=CloudSettings(idle_instances_go_to_standby=True)) as bed:
+        created = await bed.client.create_instance(
+            an_instance(
+                service_group=ServiceGroupRequest(services=(WEB,)),
+                scale_to_zero=ScaleToZero(policy="on", cooldown_time_ms=1000),
+            )
+        )
+        asleep = await bed.until("web", STANDBY)
+        for _ in range(10):
+            [metrics] = await bed.client.read_metrics([created.uuid])
+            assert metrics.start_count == asleep.start_count
+            await trio.sleep(1)
+        assert (await bed.until("web", STANDBY)).start_count == asleep.start_count
 
 
 @on_both_fronts

@@ -63,6 +63,8 @@ class ImageEntry:
     """How long a scripted guest's application takes before it does."""
     stop_exit_code: int = 0
     """Of a scripted guest that does as it is told."""
+    busy_cpus: float = 0.0
+    """How many CPUs a scripted guest keeps busy."""
     log: tuple[str, ...] = ()
     """Lines a scripted guest writes as it begins."""
 

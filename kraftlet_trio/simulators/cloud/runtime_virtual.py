@@ -78,7 +78,10 @@ class VirtualRuntime:
         return self._running[uuid].connect(port)
 
     def usage(self, uuid: str) -> Usage:
-        return Usage(rss_bytes=16 * 1024 * 1024 if uuid in self._running else 0)
+        script = self._running.get(uuid)
+        if script is None:
+            return Usage()
+        return Usage(rss_bytes=16 * 1024 * 1024, cpu_seconds=script.cpu_seconds())
 
     def sandbox(self, uuid: str) -> Handler | None:
         script = self._running.get(uuid)
@@ -128,6 +131,9 @@ class _Script:
         if self._sandbox is None:
             self._sandbox = ScriptedSandbox(self._guest, commands)
         return self._sandbox.handle
+
+    def cpu_seconds(self) -> float:
+        return self._guest.image.busy_cpus * (trio.current_time() - self._began)
 
     def end(self, ending: Ending) -> None:
         self._ending = ending

@@ -4,7 +4,6 @@ package main
 import (
 	"flag"
 	"os"
-	"slices"
 	"testing"
 	"time"
 
@@ -18,9 +17,6 @@ var (
 	patience   = flag.Duration("patience", time.Minute, "how long a Pod or an event may take")
 )
 
-// These ask for endpoints of metrics, which the node does not have yet.
-var withoutMetrics = []string{"TestGetMetricsResource", "TestGetStatsSummary"}
-
 func TestMain(m *testing.M) {
 	flag.Parse()
 	os.Exit(m.Run())
@@ -28,10 +24,9 @@ func TestMain(m *testing.M) {
 
 func TestEndToEnd(t *testing.T) {
 	e2e.NewEndToEndTestSuite(e2e.EndToEndTestSuiteConfig{
-		Kubeconfig:     *kubeconfig,
-		Namespace:      *namespace,
-		NodeName:       *node,
-		WatchTimeout:   *patience,
-		ShouldSkipTest: func(name string) bool { return slices.Contains(withoutMetrics, name) },
+		Kubeconfig:   *kubeconfig,
+		Namespace:    *namespace,
+		NodeName:     *node,
+		WatchTimeout: *patience,
 	}).Run(t)
 }

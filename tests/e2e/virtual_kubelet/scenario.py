@@ -16,6 +16,7 @@ from tests.e2e.bed.control_plane import running_control_plane
 from tests.e2e.bed.daemon import NODE, Daemon
 from tests.e2e.bed.kubectl import Kubectl
 from tests.e2e.bed.waiting import eventually
+from tests.e2e.virtual_kubelet.relay import relay
 
 BUILD = Path(__file__).with_name("build")
 
@@ -36,7 +37,8 @@ def main(folder: Path, address: str) -> int:
                 f"-kubeconfig={plane.admin_kubeconfig}",
                 f"-node-name={NODE}",
             ]
-            return subprocess.run([f"{suite}/virtual_kubelet.test", *arguments]).returncode
+            with relay(kubectl, plane.authority, node=NODE, address=address):
+                return subprocess.run([f"{suite}/virtual_kubelet.test", *arguments]).returncode
         finally:
             daemon.stop()
 

@@ -10,14 +10,17 @@ from kraftlet_trio.http.messages import Request, Response
 from kraftlet_trio.kubelet_api.authentication import Authenticator
 from kraftlet_trio.kubelet_api.authorization import Authorizer
 from kraftlet_trio.kubelet_api.health import Health
+from kraftlet_trio.kubelet_api.metric_pages import MetricPages
 from kraftlet_trio.kubelet_api.pod_lists import PodLists
 from kraftlet_trio.kubelet_api.server import KubeletAPI
+from kraftlet_trio.kubelet_api.usage_source import UsageSource
 from kraftlet_trio.kubernetes.objects import ObjectMeta
 from kraftlet_trio.kubernetes.pod import Container, Pod, PodSpec
 from kraftlet_trio.kubernetes.store import Store
 from tests.unit.kubelet_api.reviewing import NODE
 
-PATHS = ["/pods", "/runningpods/", "/runningpods", "/metrics", "/healthz", "/healthz/ping"]
+METRICS = ["/metrics", "/metrics/resource", "/metrics/cadvisor"]
+PATHS = ["/pods", "/runningpods/", "/runningpods", *METRICS, "/healthz", "/healthz/ping"]
 ELSEWHERE = ["/", "/nothing", "/pods/x", "/exec/ns/pod/c", "/containerLogs/a/b/c", "//pods", "/.."]
 TOKEN = {"authorization": "Bearer ada"}
 
@@ -40,6 +43,12 @@ def kubelet(kubernetes, api, pods, feed) -> KubeletAPI:
         Authorizer(kubernetes, NODE),
         PodLists(kubernetes, NODE, pods, feed),
         Health(),
+        MetricPages(
+            node_name=NODE,
+            # Nobody is asked while nothing runs.
+            usage=UsageSource(None, pods, feed),  # type: ignore[arg-type]
+            node=lambda: None,
+        ),
     )
 
 
@@ -92,7 +101,7 @@ async def test_a_right_opens_its_own_paths_only(autojump_clock, kubelet, api):
         path: (await kubelet.answer(Request(method="GET", path=path, headers=TOKEN))).status
         for path in PATHS
     }
-    assert answers.pop("/metrics") == 200
+    assert {answers.pop(path) for path in METRICS} == {200}
     assert set(answers.values()) == {403}
 
 
@@ -133,6 +142,13 @@ async def test_pods_are_unavailable_without_the_api_server(autojump_clock, admin
 
 async def test_metrics_are_the_processs_own(autojump_clock, admin):
     assert b"process_cpu_seconds_total" in (await admin("/metrics")).body
+
+
+async def test_the_summary_is_told_to_both_methods(autojump_clock, admin):
+    for method in ("GET", "POST"):
+        summary = orjson.loads((await admin("/stats/summary", method)).body)
+        assert (summary["node"]["nodeName"], summary["pods"]) == (NODE, [])
+    assert (await admin("/stats/summary", "DELETE")).headers["allow"] == "GET, POST"
 
 
 def a_pod(name: str, *containers: str, uid: str = "", deleting: bool = False) -> Pod:
