@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: demo test lint e2e bench lock controlplane virtual-kubelet-suite clean
+.PHONY: demo test lint e2e bench lock controlplane virtual-kubelet-suite metrics-server clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/kraftlet-trio demo $(ARGS)
@@ -28,7 +28,11 @@ controlplane:
 virtual-kubelet-suite:
 	tests/e2e/virtual_kubelet/build
 
-e2e: $(VENV)/.dev controlplane virtual-kubelet-suite
+# What `kubectl top` asks: likewise.
+metrics-server:
+	tests/e2e/metrics_server/build
+
+e2e: $(VENV)/.dev controlplane virtual-kubelet-suite metrics-server
 	$(BIN)/pytest tests/e2e $(ARGS)
 
 # How many Pods: make bench ARGS=1000

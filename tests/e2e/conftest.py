@@ -20,6 +20,7 @@ LOG_TAILS = {
     "kube-apiserver": 2_000,
     "kube-controller-manager": 2_000,
     "kube-scheduler": 2_000,
+    "metrics-server": 4_000,
     "cloud": 4_000,
     "daemon": 30_000,
 }

@@ -17,6 +17,7 @@ from tests.e2e.bed.processes import Process, free_port
 from tests.e2e.bed.waiting import eventually
 
 LOOPBACK = "127.0.0.1"
+FRONT_PROXY = "front-proxy"
 BUILD = Path(__file__).parents[1] / "controlplane" / "build"
 
 # The daemon's requests, to see afterwards what it was refused.
@@ -131,6 +132,7 @@ def _api_server_flags(
         "kube-apiserver", hosts=(LOOPBACK, "localhost", "kubernetes.default.svc")
     )
     kubelet_client = authority.issue("kube-apiserver-kubelet-client", organization="system:masters")
+    front_proxy = authority.issue(FRONT_PROXY)
     policy = folder / "audit-policy.yaml"
     policy.write_text(AUDIT_POLICY)
     return [
@@ -143,9 +145,14 @@ def _api_server_flags(
         f"--tls-cert-file={serving.certificate}",
         f"--tls-private-key-file={serving.key}",
         f"--client-ca-file={authority.certificate}",
-        # Nobody comes in by it; without one the others complain every second.
+        # Aggregated API servers learn by these who asks.
         f"--requestheader-client-ca-file={authority.certificate}",
-        "--requestheader-allowed-names=front-proxy",
+        f"--requestheader-allowed-names={FRONT_PROXY}",
+        "--requestheader-username-headers=X-Remote-User",
+        "--requestheader-group-headers=X-Remote-Group",
+        "--requestheader-extra-headers-prefix=X-Remote-Extra-",
+        f"--proxy-client-cert-file={front_proxy.certificate}",
+        f"--proxy-client-key-file={front_proxy.key}",
         f"--kubelet-client-certificate={kubelet_client.certificate}",
         f"--kubelet-client-key={kubelet_client.key}",
         "--authorization-mode=Node,RBAC",
