@@ -14,10 +14,13 @@ import trio
 from kraftlet_trio.cloud.client import CloudClient
 from kraftlet_trio.cloud.instance_feed import InstanceFeed
 from kraftlet_trio.cloud.instance_states import InstanceStates
+from kraftlet_trio.consoles.consoles import Consoles
 from kraftlet_trio.doorbell import Doorbell
+from kraftlet_trio.http.server import serve
+from kraftlet_trio.kubelet_api.container_logs import ContainerLogs
 from kraftlet_trio.kubelet_api.health import Health
 from kraftlet_trio.kubelet_api.metric_pages import MetricPages
-from kraftlet_trio.kubelet_api.run import run_health_port, run_kubelet_api, stale_feed
+from kraftlet_trio.kubelet_api.run import Listen, run_health_port, run_kubelet_api, stale_feed
 from kraftlet_trio.kubelet_api.usage_source import UsageSource
 from kraftlet_trio.kubernetes.client import KubernetesClient
 from kraftlet_trio.kubernetes.cluster import cluster_uid
@@ -33,7 +36,6 @@ from kraftlet_trio.mapping.names import NodeIdentity
 from kraftlet_trio.node.run import run_node
 from kraftlet_trio.pods.context import PodContext
 from kraftlet_trio.pods.images import ContainerImages
-from kraftlet_trio.pods.last_consoles import LastConsoles
 from kraftlet_trio.pods.supervisor import PodActors
 from kraftlet_trio.pods.sweeper import run_sweeper
 from kraftlet_trio.probes.means import Dial, ProbeMeans, open_connection
@@ -56,11 +58,12 @@ async def run_daemon(
     *,
     registries: RegistryClient | None = None,
     dial: Dial = open_connection,
+    listen: Listen = serve,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Be a node until cancelled; ``started`` fires once Pods are tended and the node is Ready.
 
-    Without *registries* nothing is known of images but their names.
+    Without *registries* nothing is known of images but their names. *listen* opens its ports.
 
     Raises:
         Forbidden: the cluster's identity may not be read.
@@ -70,12 +73,21 @@ async def run_daemon(
     health = Health()
     async with trio.open_nursery() as outer:
         if settings.kubelet_api is not None:
-            await outer.start(run_health_port, settings.kubelet_api, health)
+            await outer.start(run_health_port, settings.kubelet_api, health, listen)
         outer.start_soon(events.post_forever, kubernetes)
         try:
             images = ContainerImages(kubernetes, registries)
             await _tend_node(
-                kubernetes, cloud, settings, owner, images, events, health, dial, task_status
+                kubernetes,
+                cloud,
+                settings,
+                owner,
+                images,
+                events,
+                health,
+                dial,
+                listen,
+                task_status,
             )
         finally:
             with trio.move_on_after(_POST_EVENTS_SECONDS, shield=True):
@@ -92,6 +104,7 @@ async def _tend_node(
     events: EventRecorder,
     health: Health,
     dial: Dial,
+    listen: Listen,
     task_status: trio.TaskStatus[None],
 ) -> None:
     pods, services, nodes = Store[Pod](), Store[Service](), Store[Node]()
@@ -104,6 +117,7 @@ async def _tend_node(
         groups = ServiceGroups(cloud, lambda uid: actors.wake(uid))
         object_watches = ObjectWatches(kubernetes, lambda uid, key: on_object(uid, key))
         states = InstanceStates(cloud)
+        consoles = Consoles(cloud, feed)
         context = PodContext(
             settings=settings.pods,
             owner=owner,
@@ -123,7 +137,7 @@ async def _tend_node(
                 dial=dial,
                 network=settings.pods.probe_network,
             ),
-            last_consoles=LastConsoles(),
+            consoles=consoles,
             node=lambda: next(iter(nodes.values()), None),
             on_quota_refusal=look_at_platform.ring,
         )
@@ -152,6 +166,7 @@ async def _tend_node(
         await work.start(groups.run)
         await sources.start(object_watches.run)
         sources.start_soon(states.run)
+        sources.start_soon(consoles.run)
         await sources.start(feed.run, lambda uid: actors.wake(PodUID(uid)))
         await sources.start(run_informer, kubernetes, SERVICES, services, on_services)
         await sources.start(run_informer, kubernetes, PERSISTENT_VOLUME_CLAIMS, claims, on_claims)
@@ -186,6 +201,8 @@ async def _tend_node(
                     usage=UsageSource(cloud, pods, feed),
                     node=context.node,
                 ),
+                ContainerLogs(pods, feed, consoles),
+                listen,
             )
         await sources.start(
             run_node, kubernetes, cloud, settings.node, events, nodes, look_at_platform

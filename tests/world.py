@@ -24,7 +24,7 @@ from kraftlet_trio.cloud.access import CloudAccess
 from kraftlet_trio.cloud.client import CloudClient
 from kraftlet_trio.daemon import run_daemon
 from kraftlet_trio.http.memory import MemoryTransport
-from kraftlet_trio.http.messages import Request
+from kraftlet_trio.http.messages import Handler, Request
 from kraftlet_trio.kubernetes.client import KubernetesClient
 from kraftlet_trio.kubernetes.config import ClusterAccess
 from kraftlet_trio.registry.client import RegistryClient
@@ -86,6 +86,8 @@ class World:
     """All requests of the daemon, in all of its lives."""
     life: Life | None = None
     """The present one."""
+    ports: dict[int, Handler] = attrs.field(factory=dict)
+    """What answers on the daemon's ports, where its settings open some."""
     restart_seconds: float = 1.0
     """From a kill to the next start, where the daemon is kept running."""
 
@@ -152,8 +154,21 @@ class World:
                         settings,
                         registries=registries if settings.registries else None,
                         dial=self.cloud.dial,
+                        listen=self._listen,
                         task_status=task_status,
                     )
+
+    async def _listen(
+        self,
+        handler: Handler,
+        *,
+        port: int,
+        task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
+        **_: Any,
+    ) -> None:
+        self.ports[port] = handler
+        task_status.started(port)
+        await trio.sleep_forever()
 
     # Manifests
 

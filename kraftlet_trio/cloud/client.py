@@ -13,7 +13,13 @@ import httpx
 
 from kraftlet_trio.cloud.access import CloudAccess
 from kraftlet_trio.cloud.audit_stream import LONGEST_SILENCE_SECONDS
-from kraftlet_trio.cloud.console import CONSOLE_PAGE_BYTES, ConsolePage, console_page
+from kraftlet_trio.cloud.console import (
+    CONSOLE_PAGE_BYTES,
+    ConsolePage,
+    ConsolePart,
+    ConsoleReading,
+    console_page,
+)
 from kraftlet_trio.cloud.envelope import Envelope
 from kraftlet_trio.cloud.errors import CloudUnavailable, ResourceNotFound
 from kraftlet_trio.cloud.listing import Listing
@@ -242,6 +248,31 @@ class CloudClient:
             _INSTANCES.key,
         )
         return console_page(items[0] if items else {})
+
+    async def read_consoles(self, wanted: Sequence[ConsolePart]) -> ConsoleReading:
+        """Parts of many consoles, one of each, in few requests."""
+        pages: dict[str, ConsolePage] = {}
+        missing: set[str] = set()
+        for chunk in _chunks(wanted):
+            envelope = await self._session.answer(
+                Call(
+                    about="read consoles",
+                    method="GET",
+                    path=f"{_INSTANCES.path}/log",
+                    body=[attrs.asdict(part) for part in chunk],
+                )
+            )
+            items = envelope.items(_INSTANCES.key)
+            for position, item in enumerate(items):
+                # Items come in the order asked for; a failed one may not repeat its uuid.
+                in_order = chunk[position].uuid if len(items) == len(chunk) else ""
+                uuid = item.get("uuid") or in_order
+                failure = envelope.failure(item)
+                if failure is None and uuid:
+                    pages[uuid] = console_page(item)
+                elif isinstance(failure, ResourceNotFound):
+                    missing.add(uuid)
+        return ConsoleReading(pages, frozenset(missing))
 
     async def create_service_group(self, request: ServiceGroupRequest) -> ServiceGroup:
         """The new group, which persists without instances. Read it again for its domains.

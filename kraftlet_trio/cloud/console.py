@@ -15,6 +15,15 @@ CONSOLE_PAGE_BYTES = 16383
 """The most that the platform hands out at once."""
 
 
+@attrs.frozen
+class ConsolePart:
+    """What to read of an instance's console: at most *limit* bytes from *offset* on."""
+
+    uuid: str
+    offset: int
+    limit: int = CONSOLE_PAGE_BYTES
+
+
 @attrs.frozen(kw_only=True)
 class ConsolePage:
     """A part of the console, and how much of it there is."""
@@ -33,6 +42,16 @@ class ConsolePage:
     def end(self) -> int:
         """Offset behind ``data``: where to read on."""
         return self.start + len(self.data)
+
+
+@attrs.frozen
+class ConsoleReading:
+    """What a read of many consoles found. One that could not be told about is in neither."""
+
+    pages: Mapping[str, ConsolePage]
+    """By the instance's uuid."""
+    missing: frozenset[str]
+    """UUIDs of instances that do not exist."""
 
 
 def console_page(item: Mapping[str, Any]) -> ConsolePage:

@@ -18,6 +18,7 @@ from kraftlet_trio.cloud.client import CloudClient
 from kraftlet_trio.cloud.instance_feed import InstanceFeed
 from kraftlet_trio.cloud.objects import ServiceGroupRequest, Volume
 from kraftlet_trio.cloud.serialization import unstructure
+from kraftlet_trio.consoles.consoles import Consoles
 from kraftlet_trio.explain.cluster import Fetch, ManifestCluster
 from kraftlet_trio.explain.defaults import fill_in_pod, fill_in_service
 from kraftlet_trio.explain.explanation import Explanation, PodExplanation, Remark, Resource
@@ -57,7 +58,6 @@ from kraftlet_trio.mapping.services import ContainerGroup, selecting
 from kraftlet_trio.pods.context import PodContext
 from kraftlet_trio.pods.images import ContainerImages
 from kraftlet_trio.pods.inputs import InstanceInputs
-from kraftlet_trio.pods.last_consoles import LastConsoles
 from kraftlet_trio.pods.observation import PodObserver
 from kraftlet_trio.probes.means import ProbeMeans
 from kraftlet_trio.services.groups import ServiceGroups
@@ -243,12 +243,13 @@ class _Explainer:
         async def no_state(_: str) -> str:
             return ""
 
+        feed = InstanceFeed(cloud, tags=self._owner.tags, interval=1.0)
         return PodContext(
             settings=self._settings.pods,
             owner=self._owner,
             kubernetes=kubernetes,
             cloud=cloud,
-            feed=InstanceFeed(cloud, tags=self._owner.tags, interval=1.0),
+            feed=feed,
             groups=ServiceGroups(cloud, lambda _: None),
             events=EventRecorder("explain", self._settings.node.name),
             pods=self._pods,
@@ -257,7 +258,7 @@ class _Explainer:
             images=ContainerImages(kubernetes, None),
             object_watches=ObjectWatches(kubernetes, lambda _, __: None),
             means=ProbeMeans(sandbox=cloud.sandbox, read_state=no_state),
-            last_consoles=LastConsoles(),
+            consoles=Consoles(cloud, feed),
             node=lambda: None,
             on_quota_refusal=lambda: None,
         )

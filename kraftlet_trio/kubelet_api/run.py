@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 import structlog
@@ -10,10 +10,10 @@ import trio
 
 from kraftlet_trio.clock import utc_now
 from kraftlet_trio.cloud.instance_feed import InstanceFeed
-from kraftlet_trio.http.server import serve
 from kraftlet_trio.kubelet_api.authentication import Authenticator
 from kraftlet_trio.kubelet_api.authorization import Authorizer
 from kraftlet_trio.kubelet_api.certificate import Pair, self_signed
+from kraftlet_trio.kubelet_api.container_logs import ContainerLogs
 from kraftlet_trio.kubelet_api.health import Health, HealthPort
 from kraftlet_trio.kubelet_api.metric_pages import MetricPages
 from kraftlet_trio.kubelet_api.pod_lists import PodLists
@@ -30,6 +30,9 @@ from kraftlet_trio.kubernetes.store import Store
 
 log = structlog.get_logger()
 
+Listen = Callable[..., Awaitable[None]]
+"""``http.server.serve``, or what stands for it."""
+
 STALE_SECONDS = 300.0
 """The kubelet, too, calls itself unwell when its loop has not gone round for so long."""
 
@@ -37,6 +40,7 @@ STALE_SECONDS = 300.0
 async def run_health_port(
     settings: KubeletAPISettings,
     health: Health,
+    listen: Listen,
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -47,7 +51,7 @@ async def run_health_port(
     """
     async with trio.open_nursery() as nursery:
         listening = partial(
-            serve,
+            listen,
             HealthPort(health).answer,
             host=settings.health_host,
             port=settings.health_port,
@@ -65,6 +69,8 @@ async def run_kubelet_api(
     feed: InstanceFeed,
     health: Health,
     metric_pages: MetricPages,
+    logs: ContainerLogs,
+    listen: Listen,
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -79,6 +85,7 @@ async def run_kubelet_api(
         PodLists(kubernetes, node_name, pods, feed),
         health,
         metric_pages,
+        logs,
     )
     authorities = (
         partial(authorities_of_cluster, kubernetes)
@@ -89,7 +96,7 @@ async def run_kubelet_api(
     async with trio.open_nursery() as nursery:
         await nursery.start(tls.run)
         listening = partial(
-            serve,
+            listen,
             api.answer,
             host=settings.host,
             port=settings.port,

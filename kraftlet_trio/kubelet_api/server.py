@@ -7,6 +7,7 @@ path: without credentials no path can be told from another.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import attrs
 import structlog
@@ -16,6 +17,7 @@ from kraftlet_trio.http.messages import Request, Response, json_response
 from kraftlet_trio.kubelet_api.answers import method_not_allowed, not_found, text
 from kraftlet_trio.kubelet_api.authentication import Authenticator
 from kraftlet_trio.kubelet_api.authorization import Authorizer, Rights, needed_rights
+from kraftlet_trio.kubelet_api.container_logs import ContainerLogs
 from kraftlet_trio.kubelet_api.health import Health
 from kraftlet_trio.kubelet_api.metric_pages import MetricPages
 from kraftlet_trio.kubelet_api.pod_lists import PodLists
@@ -42,6 +44,7 @@ class KubeletAPI:
     pod_lists: PodLists
     health: Health
     metric_pages: MetricPages
+    logs: ContainerLogs
 
     async def answer(self, request: Request) -> Response:
         user = await self.authenticator.authenticate(request)
@@ -85,6 +88,8 @@ class KubeletAPI:
                 return Endpoint(self.metric_pages.summary, ("GET", "POST"))
             case ["healthz", *_]:
                 return Endpoint(self._healthz)
+            case ["containerLogs", namespace, pod, container]:
+                return Endpoint(partial(self.logs.answer, namespace, pod, container))
             case _:
                 return None
 

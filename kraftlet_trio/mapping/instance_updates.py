@@ -22,6 +22,7 @@ from kraftlet_trio.cloud.objects import (
 )
 from kraftlet_trio.cloud.serialization import unstructure
 from kraftlet_trio.kubernetes.pod import Container
+from kraftlet_trio.mapping.console_runs import console_notes
 from kraftlet_trio.mapping.container_state import ImageUnavailable, container_run
 
 _SPEC = "kraftlet:spec="
@@ -104,7 +105,8 @@ def instance_patch(instance: Instance, request: InstanceRequest, *, renews: bool
 
     *renews* sends its files although they are the same but for a token.
     """
-    tags = request.tags or ()
+    # Where its runs begin in its console stays noted, whatever it is made of.
+    tags = (*(request.tags or ()), *console_notes(instance.tags))
     old, new = _spec_of(instance.tags), _spec_of(tags)
     patch = InstancePatch(tags=tags if set(tags) != set(instance.tags) else None)
     if old is not None and new is not None:

@@ -9,6 +9,7 @@ import attrs
 
 from kraftlet_trio.cloud.client import CloudClient
 from kraftlet_trio.cloud.instance_feed import InstanceFeed
+from kraftlet_trio.consoles.consoles import Consoles
 from kraftlet_trio.kubernetes.client import KubernetesClient
 from kraftlet_trio.kubernetes.events import EventRecorder
 from kraftlet_trio.kubernetes.object_watches import ObjectWatches
@@ -19,7 +20,6 @@ from kraftlet_trio.kubernetes.store import Store
 from kraftlet_trio.mapping.annotations import PodDefaults
 from kraftlet_trio.mapping.names import Naming, NodeIdentity
 from kraftlet_trio.pods.images import ContainerImages
-from kraftlet_trio.pods.last_consoles import LastConsoles
 from kraftlet_trio.probes.means import ProbeMeans
 from kraftlet_trio.services.groups import ServiceGroups
 from kraftlet_trio.services.index import ServiceIndex
@@ -68,7 +68,7 @@ class PodContext:
     images: ContainerImages
     object_watches: ObjectWatches
     means: ProbeMeans
-    last_consoles: LastConsoles
+    consoles: Consoles
     node: Callable[[], Node | None]
     """Our own Node, once it is registered."""
     on_quota_refusal: Callable[[], None]

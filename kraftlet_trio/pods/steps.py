@@ -22,12 +22,14 @@ from kraftlet_trio.cloud.objects import (
     InstanceRequest,
     InstanceServiceGroup,
 )
+from kraftlet_trio.consoles.last_consoles import read_end
 from kraftlet_trio.kubernetes.client import PatchKind
 from kraftlet_trio.kubernetes.errors import Conflict, NotFound
 from kraftlet_trio.kubernetes.objects import ObjectReference
 from kraftlet_trio.kubernetes.pod import Container, Pod, PodUID
 from kraftlet_trio.kubernetes.resources import PODS
 from kraftlet_trio.mapping.annotations import SERVICE_GROUPS
+from kraftlet_trio.mapping.console_runs import tags_of_next_run
 from kraftlet_trio.mapping.container_state import run_key
 from kraftlet_trio.mapping.container_status import container_status_of, runs_told
 from kraftlet_trio.mapping.instance_updates import instance_patch, renewal_of
@@ -38,7 +40,6 @@ from kraftlet_trio.pods.back_off import bumped, recalled
 from kraftlet_trio.pods.context import PodContext
 from kraftlet_trio.pods.hooks import HookKind
 from kraftlet_trio.pods.inputs import InstanceInputs
-from kraftlet_trio.pods.last_consoles import read_end
 from kraftlet_trio.pods.observation import PodObserver
 from kraftlet_trio.pods.plan import (
     Annotate,
@@ -206,6 +207,8 @@ class PodSteps:
         instance = self.context.feed.instances.get(uuid)
         if instance is not None:
             await self._bring_up_to_date(self._container(name), instance, restart=restart)
+            if restart:
+                await self._note_run(uuid)
         try:
             await self.context.cloud.start_instance(uuid)
         except ResourceNotFound:
@@ -221,6 +224,21 @@ class PodSteps:
         self.context.feed.put(
             attrs.evolve(present, state=cloud.STARTING, stop_reason=None, exit_code=None)
         )
+
+    async def _note_run(self, uuid: str) -> None:
+        """Note where in its console the next run begins; failing to is no reason not to begin."""
+        instance = self.context.feed.instances.get(uuid)
+        if instance is None:
+            return
+        try:
+            console = await self.context.consoles.read(uuid, 0, 0)
+            tags = tags_of_next_run(instance, console.available_end, utc_now())
+            if tags is not None:
+                await self.context.cloud.update_instance(uuid, InstancePatch(tags=tags))
+                present = self.context.feed.instances.get(uuid, instance)
+                self.context.feed.put(attrs.evolve(present, tags=tags))
+        except CloudError as error:
+            log.warning("begin of a run not noted", instance=uuid, error=str(error))
 
     async def _bring_up_to_date(
         self, container: Container, instance: Instance, *, restart: bool
@@ -330,7 +348,8 @@ class PodSteps:
 
     async def _clear_away(self, name: str, uuid: str) -> None:
         uid = self._pod.metadata.uid
-        await self.context.last_consoles.keep(self.context.cloud, PodUID(uid), name, uuid)
+        if (instance := self.context.feed.instances.get(uuid)) is not None:
+            await self.context.consoles.keep(PodUID(uid), instance)
         await self._delete_instance(name, uuid)
 
     async def _reclaim(self) -> None:

@@ -74,4 +74,4 @@ class PodActors:
                     break
         # No await since the actor's last look: no wake() can be lost here.
         del self._bells[uid], self._actors[uid]
-        self._context.last_consoles.forget(uid)
+        self._context.consoles.forget(uid)

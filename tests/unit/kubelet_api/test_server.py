@@ -6,9 +6,11 @@ import pytest
 from kraftlet_trio.clock import utc_now
 from kraftlet_trio.cloud.instance_feed import InstanceFeed
 from kraftlet_trio.cloud.objects import Instance
+from kraftlet_trio.consoles.consoles import Consoles
 from kraftlet_trio.http.messages import Request, Response
 from kraftlet_trio.kubelet_api.authentication import Authenticator
 from kraftlet_trio.kubelet_api.authorization import Authorizer
+from kraftlet_trio.kubelet_api.container_logs import ContainerLogs
 from kraftlet_trio.kubelet_api.health import Health
 from kraftlet_trio.kubelet_api.metric_pages import MetricPages
 from kraftlet_trio.kubelet_api.pod_lists import PodLists
@@ -21,7 +23,8 @@ from tests.unit.kubelet_api.reviewing import NODE
 
 METRICS = ["/metrics", "/metrics/resource", "/metrics/cadvisor"]
 PATHS = ["/pods", "/runningpods/", "/runningpods", *METRICS, "/healthz", "/healthz/ping"]
-ELSEWHERE = ["/", "/nothing", "/pods/x", "/exec/ns/pod/c", "/containerLogs/a/b/c", "//pods", "/.."]
+PATHS += ["/containerLogs/default/web/app"]
+ELSEWHERE = ["/", "/nothing", "/pods/x", "/exec/ns/pod/c", "/containerLogs/a/b", "//pods", "/.."]
 TOKEN = {"authorization": "Bearer ada"}
 
 
@@ -49,6 +52,7 @@ def kubelet(kubernetes, api, pods, feed) -> KubeletAPI:
             usage=UsageSource(None, pods, feed),  # type: ignore[arg-type]
             node=lambda: None,
         ),
+        ContainerLogs(pods, feed, Consoles(None, feed)),  # type: ignore[arg-type]
     )
 
 
