@@ -79,17 +79,23 @@ def tags(instance: dict[str, Any]) -> dict[str, str]:
 
 
 @contextmanager
-def running_cloud(folder: Path, *, quotas: Sequence[str] = ()) -> Iterator[Cloud]:
-    """*quotas* as the simulator takes them: ``instances=1000``."""
+def running_cloud(
+    folder: Path, *, quotas: Sequence[str] = (), processes: bool = False
+) -> Iterator[Cloud]:
+    """*quotas* as the simulator takes them: ``instances=1000``.
+
+    With *processes* instances run what they are told to, on this machine.
+    """
+    guests = ("--runtime=process", "--no-isolation") if processes else ("--images", str(IMAGES))
     process = Process.start(
         "cloud",
         [
             str(KRAFTLET_TRIO),
             *("simulate", "cloud", "--listen", "127.0.0.1:0"),
-            *("--token", TOKEN, "--images", str(IMAGES)),
+            *("--token", TOKEN, *guests),
             *(f"--quota={quota}" for quota in quotas),
         ],
-        log=folder / "cloud.log",
+        log=folder / ("processes.log" if processes else "cloud.log"),
     )
     try:
         url = json.loads(process.wait_for_line("cloud simulator ready"))["url"]

@@ -57,7 +57,7 @@ def instances_match_pods(kubectl: Kubectl, cloud: Cloud) -> bool:
         for container in [*pod["spec"].get("initContainers", []), *pod["spec"]["containers"]]
     }
     found = {name: tags(instance) for name, instance in cloud.instances().items()}
-    notes = {"kraftlet:spec", "kraftlet:content", "kraftlet:renewal"}
+    notes = {"kraftlet:spec", "kraftlet:content", "kraftlet:renewal", "kraftlet:console"}
     assert {
         name: {key: value for key, value in there.items() if key not in notes}
         for name, there in found.items()
