@@ -39,7 +39,7 @@ class ClientStream:
     async def whole(self) -> bytes:
         """All that the server sends on it."""
         await self.until(lambda: self.ended or self.reset is not None)
-        assert self.reset is None, f"reset with {self.reset}"
+        assert self.ended, f"reset with {self.reset}"  # it may be reset after its end
         return bytes(self.data)
 
 
@@ -47,11 +47,14 @@ class ClientStream:
 class SPDYClient:
     stream: trio.abc.Stream
     streams: dict[int, ClientStream] = attrs.field(factory=dict)
+    frames: list[Frame] = attrs.field(factory=list)
+    """All that the server has sent, in order."""
     pings: list[int] = attrs.field(factory=list)
     gone_away: bool = False
     closed: bool = False
     _reader: FrameReader = attrs.field(factory=FrameReader)
     _writer: FrameWriter = attrs.field(factory=FrameWriter)
+    _sending: trio.Lock = attrs.field(factory=trio.Lock)
     _next_id: int = 1
     _news: trio.Event = attrs.field(factory=trio.Event)
 
@@ -62,7 +65,8 @@ class SPDYClient:
         return stream
 
     async def send(self, *frames: Frame) -> None:
-        await self.stream.send_all(b"".join(map(self._writer.encode, frames)))
+        async with self._sending:
+            await self.stream.send_all(b"".join(map(self._writer.encode, frames)))
 
     async def heard(self) -> None:
         assert not self.closed, "the server has closed the connection"
@@ -89,6 +93,7 @@ class SPDYClient:
         self._news = trio.Event()
 
     def _hear(self, frame: Frame) -> None:
+        self.frames.append(frame)
         match frame:
             case SynReply(stream_id):
                 self.streams[stream_id].accepted = True

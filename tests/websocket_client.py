@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 import trio
-from wsproto.connection import Connection, ConnectionType
+from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import (
     BytesMessage,
     CloseConnection,
@@ -27,6 +27,7 @@ class WebSocketClient:
     server_done: trio.Event = attrs.field(factory=trio.Event)
     """For who serves it, to be set at the end."""
     _websocket: Connection = attrs.field(factory=lambda: Connection(ConnectionType.CLIENT))
+    _sending: trio.Lock = attrs.field(factory=trio.Lock)
     _partial: bytes | str | None = None
     _news: trio.Event = attrs.field(factory=trio.Event)
 
@@ -35,7 +36,9 @@ class WebSocketClient:
         await self.say(kind(data=message, message_finished=finished))
 
     async def say(self, *events: Event) -> None:
-        await self.stream.send_all(b"".join(bytes(self._websocket.send(event)) for event in events))
+        async with self._sending:
+            wire = b"".join(bytes(self._websocket.send(event)) for event in events)
+            await self.stream.send_all(wire)
 
     async def ping(self, payload: bytes = b"") -> None:
         await self.say(Ping(payload=payload))
@@ -78,7 +81,8 @@ class WebSocketClient:
                 self.pongs.append(bytes(event.payload))
             case CloseConnection():
                 self.close_code = event.code
-                if self.answers_close:
+                is_first = self._websocket.state is ConnectionState.REMOTE_CLOSING
+                if is_first and self.answers_close:
                     await self.say(event.response())
 
     def _tell(self) -> None:

@@ -5,6 +5,7 @@ Source: Kubernetes, staging/src/k8s.io/streaming, pkg/streaming/remotecommand/ht
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 
 import attrs
@@ -66,7 +67,8 @@ async def _speak(
             if name in streams:
                 await streams[name].send_eof()
         tell = status_json if protocol in _TELL_BY_STATUS else status_text
-        await streams["error"].send_all(tell(end))
+        with suppress(trio.BrokenResourceError):  # nobody wants to know
+            await streams["error"].send_all(tell(end))
         await streams["error"].send_eof()
         nursery.cancel_scope.cancel()
 

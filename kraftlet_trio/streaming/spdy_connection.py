@@ -154,16 +154,18 @@ class SPDYConnection:
             del self._streams[frame.stream_id]
             yield StreamReset(frame.stream_id)
             return
-        if frame.data:
-            yield DataReceived(frame.stream_id, frame.data)
         if frame.fin:
             stream.they_ended = True
+        if frame.data:
+            # Until the next event is asked for, the stream may be reset, or ended by us.
+            yield DataReceived(frame.stream_id, frame.data)
+        if frame.fin:
             self._forget_if_over(frame.stream_id, stream)
             yield StreamEnded(frame.stream_id)
 
     def _forget_if_over(self, stream_id: int, stream: _Stream) -> None:
         if stream.they_ended and stream.we_ended:
-            del self._streams[stream_id]
+            self._streams.pop(stream_id, None)
 
     def _put(self, frame: Frame) -> None:
         self._send(self._writer.encode(frame))

@@ -98,6 +98,8 @@ def _derived_id(stream: SPDYStream) -> str:
 
 
 def _port(text: str) -> int | None:
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 65535:
+    # The length first: Python refuses to read a number of thousands of digits.
+    if len(text) > 5 or not text.isascii() or not text.isdigit():
         return None
-    return int(text)
+    port = int(text)
+    return port if 1 <= port <= 65535 else None

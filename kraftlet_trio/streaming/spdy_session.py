@@ -14,6 +14,7 @@ import structlog
 import trio
 
 from kraftlet_trio.streaming.outbox import Outbox
+from kraftlet_trio.streaming.received_bytes import ReceivedBytes
 from kraftlet_trio.streaming.remote_command import MOST_PIECE_BYTES
 from kraftlet_trio.streaming.spdy_connection import (
     DataReceived,
@@ -28,8 +29,6 @@ from kraftlet_trio.streaming.spdy_frames import ResetStatus
 
 log = structlog.get_logger()
 
-MOST_BUFFERED_BYTES = 256 * 1024
-"""Of one stream, before the connection waits for its reader."""
 IDLE_SECONDS = 4 * 3600.0
 """The kubelet's ``streamingConnectionIdleTimeout``."""
 FINISH_SECONDS = 10.0
@@ -43,10 +42,8 @@ class SPDYStream(trio.abc.HalfCloseableStream):
     stream_id: int
     headers: Mapping[str, str]
     _session: SPDYSession
-    _unread: bytearray = attrs.field(factory=bytearray, init=False)
-    _ended: bool = attrs.field(default=False, init=False)
+    _received: ReceivedBytes = attrs.field(factory=ReceivedBytes, init=False)
     _gone: bool = attrs.field(default=False, init=False)
-    _changed: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def accept(self) -> None:
         self._session.connection.accept(self.stream_id)
@@ -63,16 +60,7 @@ class SPDYStream(trio.abc.HalfCloseableStream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """What there is, at most *max_bytes* or else 32 KiB; empty at the end."""
-        await trio.lowlevel.checkpoint()
-        while not self._unread and not self._ended:
-            if self._gone:
-                raise trio.BrokenResourceError("the stream was reset")
-            await self._changed.wait()
-        size = max_bytes or MOST_PIECE_BYTES
-        data = bytes(self._unread[:size])
-        del self._unread[:size]
-        self._wake()
-        return data
+        return await self._received.take(max_bytes)
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         view = memoryview(data)
@@ -98,22 +86,14 @@ class SPDYStream(trio.abc.HalfCloseableStream):
 
     async def feed(self, data: bytes) -> None:
         """Return once there is room for more."""
-        self._unread += data
-        self._wake()
-        while len(self._unread) > MOST_BUFFERED_BYTES and not self._gone:
-            await self._changed.wait()
+        await self._received.feed(data)
 
     def note_end(self) -> None:
-        self._ended = True
-        self._wake()
+        self._received.end()
 
     def note_reset(self) -> None:
         self._gone = True
-        self._wake()
-
-    def _wake(self) -> None:
-        changed, self._changed = self._changed, trio.Event()
-        changed.set()
+        self._received.cut()
 
 
 @attrs.define(eq=False)
@@ -161,7 +141,8 @@ class SPDYSession:
         stream.note_reset()
 
     def _give_up(self, reason: str) -> None:
-        log.warning("SPDY connection closed", error=reason)
+        if not self._attention.cancel_called:
+            log.warning("SPDY connection closed", error=reason)
         self.abandon()
 
     async def _send(self, stream: trio.abc.Stream) -> None:
@@ -192,10 +173,11 @@ class SPDYSession:
             case StreamOpened(stream_id, headers):
                 stream = self._streams[stream_id] = SPDYStream(stream_id, headers, self)
                 await self._opened.send(stream)
-            case DataReceived(stream_id, data):
+            case DataReceived(stream_id, data) if stream_id in self._streams:
                 await self._streams[stream_id].feed(data)
-            case StreamEnded(stream_id):
+            case StreamEnded(stream_id) if stream_id in self._streams:
                 self._streams[stream_id].note_end()
-            case StreamReset(stream_id):
-                if stream_id in self._streams:
-                    self.drop(self._streams[stream_id])
+            case StreamReset(stream_id) if stream_id in self._streams:
+                self.drop(self._streams[stream_id])
+            case _:
+                pass  # on a stream that nobody cares for any more

@@ -30,7 +30,7 @@ class TerminalSizes:
         while self._unread:
             try:
                 value, end = _DECODER.raw_decode(self._unread)
-            except (json.JSONDecodeError, RecursionError):
+            except (ValueError, RecursionError):  # also for a number of thousands of digits
                 if len(self._unread) > MOST_UNREAD_CHARACTERS:
                     self._unread = ""
                 return
