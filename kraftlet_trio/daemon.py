@@ -15,6 +15,7 @@ from kraftlet_trio.cloud.client import CloudClient
 from kraftlet_trio.cloud.instance_feed import InstanceFeed
 from kraftlet_trio.cloud.instance_states import InstanceStates
 from kraftlet_trio.consoles.consoles import Consoles
+from kraftlet_trio.daemon_metrics import DaemonMetrics
 from kraftlet_trio.doorbell import Doorbell
 from kraftlet_trio.http.server import serve
 from kraftlet_trio.kubelet_api.container_logs import ContainerLogs
@@ -199,6 +200,17 @@ async def _tend_node(
                 MetricPages(
                     node_name=settings.node.name,
                     usage=UsageSource(cloud, pods, feed),
+                    own=DaemonMetrics(
+                        node_name=settings.node.name,
+                        kubernetes=kubernetes,
+                        cloud=cloud,
+                        pods=pods,
+                        feed=feed,
+                        events=events,
+                        actors=actors,
+                        pod_metrics=context.metrics,
+                    ).families,
+                    probe_measurements=context.means.measurements,
                     node=context.node,
                 ),
                 ContainerLogs(pods, feed, consoles),

@@ -72,6 +72,8 @@ class CloudClient:
     ) -> None:
         self.base_url = access.base_url
         self._session = CloudSession(access, transport)
+        self.requests = self._session.requests
+        """Those made, counted and timed."""
         self.sandbox = SandboxClient(self._session)
         """For instances with the sandbox plugin."""
 

@@ -90,6 +90,11 @@ class InstanceFeed:
         """Those of one Pod, by uuid; a copy."""
         return dict(self._of_pods.get(pod_uid, ()))
 
+    @property
+    def is_listening(self) -> bool:
+        """Whether the platform tells of events at present."""
+        return self._listening
+
     def seconds_since_success(self) -> float:
         """Age of the last full list; infinite before the first."""
         if self._last_success is None:

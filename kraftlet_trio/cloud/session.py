@@ -26,6 +26,7 @@ from kraftlet_trio.cloud.errors import (
     CloudUnavailable,
     ResourceBusy,
 )
+from kraftlet_trio.http.measured import ClientRequests, MeasuredTransport
 from kraftlet_trio.http.transport import KeepAliveTransport
 
 CONCURRENT_READS = 16
@@ -98,14 +99,18 @@ class CloudSession:
     """Exchanges with the platform, over *transport* if given. ``aclose`` ends it."""
 
     def __init__(self, access: CloudAccess, transport: httpx.AsyncBaseTransport | None) -> None:
+        self.requests = ClientRequests("kraftlet_cloud")
         self._access = access
         self._reads = trio.CapacityLimiter(CONCURRENT_READS)
         self._writes = trio.CapacityLimiter(CONCURRENT_WRITES)
         self._plugin_requests = trio.CapacityLimiter(CONCURRENT_PLUGIN_REQUESTS)
         self._http = httpx.AsyncClient(
-            transport=transport
-            or KeepAliveTransport(
-                access.ssl_context or trust(), keep_idle_seconds=IDLE_CONNECTION_SECONDS
+            transport=MeasuredTransport(
+                transport
+                or KeepAliveTransport(
+                    access.ssl_context or trust(), keep_idle_seconds=IDLE_CONNECTION_SECONDS
+                ),
+                self.requests,
             ),
             # Whole attempts are bounded by cancel scopes, which see a trickling peer too.
             timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),

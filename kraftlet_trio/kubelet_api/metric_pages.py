@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
@@ -21,6 +21,7 @@ from kraftlet_trio.kubelet_api.usage_source import UsageSource
 from kraftlet_trio.kubernetes.objects import Node
 from kraftlet_trio.mapping.quantities import QuantityError, quantity
 from kraftlet_trio.metrics.exposition import CONTENT_TYPE, Family, render
+from kraftlet_trio.probes.measurements import ProbeMeasurements
 
 log = structlog.get_logger()
 
@@ -29,6 +30,9 @@ log = structlog.get_logger()
 class MetricPages:
     node_name: str
     usage: UsageSource
+    own: Callable[[], Iterable[Family]]
+    """The daemon's own metrics."""
+    probe_measurements: ProbeMeasurements
     node: Callable[[], Node | None]
     """Our own Node, once it is registered."""
     started_at: datetime = attrs.field(factory=utc_now)
@@ -45,6 +49,9 @@ class MetricPages:
                 memory_bytes=int(self._capacity("memory")),
             )
         )
+
+    async def probes(self, _request: Request) -> Response:
+        return exposition(*self.probe_measurements.families())
 
     async def summary(self, request: Request) -> Response:
         trimmed = dict(request.query).get("only_cpu_and_memory", "") in ("true", "1")

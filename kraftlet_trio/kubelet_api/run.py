@@ -86,6 +86,7 @@ async def run_kubelet_api(
         health,
         metric_pages,
         logs,
+        settings,
     )
     authorities = (
         partial(authorities_of_cluster, kubernetes)

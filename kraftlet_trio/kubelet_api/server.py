@@ -11,17 +11,20 @@ from functools import partial
 
 import attrs
 import structlog
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+import trio
 
 from kraftlet_trio.http.messages import Request, Response, json_response
 from kraftlet_trio.kubelet_api.answers import method_not_allowed, not_found, text
 from kraftlet_trio.kubelet_api.authentication import Authenticator
 from kraftlet_trio.kubelet_api.authorization import Authorizer, Rights, needed_rights
+from kraftlet_trio.kubelet_api.configz import configuration
 from kraftlet_trio.kubelet_api.container_logs import ContainerLogs
 from kraftlet_trio.kubelet_api.health import Health
-from kraftlet_trio.kubelet_api.metric_pages import MetricPages
+from kraftlet_trio.kubelet_api.metric_pages import MetricPages, exposition
 from kraftlet_trio.kubelet_api.pod_lists import PodLists
 from kraftlet_trio.kubelet_api.review_cache import ReviewFailed
+from kraftlet_trio.kubelet_api.served_requests import ServedRequests, known_method, known_path
+from kraftlet_trio.kubelet_api.settings import KubeletAPISettings
 from kraftlet_trio.kubernetes.errors import KubernetesError
 from kraftlet_trio.kubernetes.reviews import UserInfo
 
@@ -45,8 +48,22 @@ class KubeletAPI:
     health: Health
     metric_pages: MetricPages
     logs: ContainerLogs
+    settings: KubeletAPISettings
+
+    served: ServedRequests = attrs.field(factory=ServedRequests)
 
     async def answer(self, request: Request) -> Response:
+        began, status = trio.current_time(), 500
+        try:
+            response = await self._answer(request)
+            status = response.status
+            return response
+        finally:
+            seconds = trio.current_time() - began
+            method, path = known_method(request.method), known_path(request.path)
+            self.served.note(method, path, status, seconds)
+
+    async def _answer(self, request: Request) -> Response:
         user = await self.authenticator.authenticate(request)
         if user is None:
             return text("Unauthorized", 401)
@@ -84,8 +101,12 @@ class KubeletAPI:
                 return Endpoint(self.metric_pages.resource)
             case ["metrics", "cadvisor"]:
                 return Endpoint(self.metric_pages.cadvisor)
+            case ["metrics", "probes"]:
+                return Endpoint(self.metric_pages.probes)
             case ["stats", "summary"] | ["stats", "summary", ""]:
                 return Endpoint(self.metric_pages.summary, ("GET", "POST"))
+            case ["configz"]:
+                return Endpoint(self._configz)
             case ["healthz", *_]:
                 return Endpoint(self._healthz)
             case ["containerLogs", namespace, pod, container]:
@@ -104,7 +125,10 @@ class KubeletAPI:
         return json_response(self.pod_lists.running())
 
     async def _metrics(self, _request: Request) -> Response:
-        return Response(headers={"content-type": CONTENT_TYPE_LATEST}, body=generate_latest())
+        return exposition(*self.metric_pages.own(), *self.served.families())
+
+    async def _configz(self, _request: Request) -> Response:
+        return json_response(configuration(self.settings))
 
     async def _healthz(self, request: Request) -> Response:
         return self.health.answer(request)

@@ -16,6 +16,9 @@ from kraftlet_trio.cloud.objects import InstanceMetrics
 
 _NANOSECONDS_A_MILLISECOND = 1_000_000
 
+Run = tuple[str, datetime]
+"""One run of one container: its instance's uuid, and its start."""
+
 
 @attrs.frozen(kw_only=True)
 class RunningContainer:
@@ -34,7 +37,7 @@ class RunningContainer:
     vcpus: int
 
     @property
-    def run(self) -> tuple[str, datetime]:
+    def run(self) -> Run:
         return self.instance_uuid, self.started_at
 
 
@@ -96,7 +99,7 @@ class NodeUsage:
 
 
 @attrs.define
-class _Run:
+class _Counted:
     """What is known of one run of a container."""
 
     start_count: int
@@ -120,11 +123,9 @@ class _Run:
 class UsageHistory:
     """Makes samples of the platform's metrics."""
 
-    _runs: dict[tuple[str, datetime], _Run] = attrs.field(factory=dict, init=False)
+    _runs: dict[Run, _Counted] = attrs.field(factory=dict, init=False)
     _gone: Counters = attrs.field(default=Counters(), init=False)
-    _previous: dict[tuple[str, datetime], tuple[int, datetime]] = attrs.field(
-        factory=dict, init=False
-    )
+    _previous: dict[Run, tuple[int, datetime]] = attrs.field(factory=dict, init=False)
     """CPU and time of each run's sample before."""
 
     def sample(
@@ -149,7 +150,7 @@ class UsageHistory:
     def _of(
         self, container: RunningContainer, metrics: InstanceMetrics, at: datetime
     ) -> ContainerUsage:
-        run = self._runs.setdefault(container.run, _Run(metrics.start_count))
+        run = self._runs.setdefault(container.run, _Counted(metrics.start_count))
         run.take(metrics)
         counters = run.total
         cpu_before, before = self._previous.get(container.run, (0, container.started_at))
@@ -163,7 +164,7 @@ class UsageHistory:
             nano_cores=round(spent / seconds) if seconds > 0 else 0,
         )
 
-    def _forget_all_but(self, present: set[tuple[str, datetime]]) -> None:
+    def _forget_all_but(self, present: set[Run]) -> None:
         for key in self._runs.keys() - present:
             self._gone += self._runs.pop(key).total
             self._previous.pop(key, None)

@@ -17,7 +17,7 @@ from kraftlet_trio.cloud.client import CloudClient
 from kraftlet_trio.cloud.errors import CloudError, CloudUnavailable
 from kraftlet_trio.cloud.instance_feed import InstanceFeed
 from kraftlet_trio.cloud.objects import Instance
-from kraftlet_trio.kubelet_api.usage import NodeUsage, RunningContainer, UsageHistory
+from kraftlet_trio.kubelet_api.usage import NodeUsage, Run, RunningContainer, UsageHistory
 from kraftlet_trio.kubernetes.pod import Pod
 from kraftlet_trio.kubernetes.store import Store
 from kraftlet_trio.mapping.container_state import Running, container_run, is_alive
@@ -33,7 +33,7 @@ READ_SECONDS = 8.0
 @attrs.frozen
 class _Answer:
     asked_at: float
-    about: frozenset[str]
+    about: frozenset[Run]
     usage: NodeUsage | None
     error: CloudError | None
 
@@ -54,7 +54,7 @@ class UsageSource:
         """
         async with self._turn:
             running = tuple(running_containers(self._pods, self._feed, utc_now()))
-            about = frozenset(container.instance_uuid for container in running)
+            about = frozenset(container.run for container in running)
             answer = self._last
             if answer is None or not self._is_fresh(answer, about):
                 answer = self._last = await self._ask(running, about)
@@ -63,10 +63,10 @@ class UsageSource:
             raise answer.error
         return answer.usage
 
-    def _is_fresh(self, answer: _Answer, about: frozenset[str]) -> bool:
+    def _is_fresh(self, answer: _Answer, about: frozenset[Run]) -> bool:
         return trio.current_time() - answer.asked_at < FRESH_SECONDS and about <= answer.about
 
-    async def _ask(self, running: tuple[RunningContainer, ...], about: frozenset[str]) -> _Answer:
+    async def _ask(self, running: tuple[RunningContainer, ...], about: frozenset[Run]) -> _Answer:
         asked_at = trio.current_time()
         try:
             usage = await self._sample(running, about)
@@ -75,12 +75,12 @@ class UsageSource:
         return _Answer(asked_at, about, usage, None)
 
     async def _sample(
-        self, running: tuple[RunningContainer, ...], about: frozenset[str]
+        self, running: tuple[RunningContainer, ...], about: frozenset[Run]
     ) -> NodeUsage:
         if not about:
             return self._history.sample((), {}, utc_now())
         with trio.move_on_after(READ_SECONDS):
-            metrics = await self._cloud.read_metrics(sorted(about))
+            metrics = await self._cloud.read_metrics(sorted(uuid for uuid, _ in about))
             return self._history.sample(running, {one.uuid: one for one in metrics}, utc_now())
         raise CloudUnavailable(f"read metrics: no answer within {READ_SECONDS:.0f} s")
 
@@ -91,28 +91,27 @@ def running_containers(
     """One for each container whose instance runs, sleeps, or wakes up again."""
     for pod in pods.values():
         metadata = pod.metadata
-        images = {
-            container.name: container.image
-            for container in (*pod.spec.init_containers, *pod.spec.containers)
-        }
+        instances: dict[str | None, Instance] = {}
         for instance in feed.of_pod(metadata.uid).values():
-            name = container_of(instance.tags) or ""
-            image = images.pop(name, None)  # of two instances for one container the first counts
-            if image is None:
+            # Of two instances for one container the first counts.
+            instances.setdefault(container_of(instance.tags), instance)
+        for container in (*pod.spec.init_containers, *pod.spec.containers):
+            found = instances.get(container.name)
+            if found is None:
                 continue
-            started_at = _started_at(pod, name, instance, now)
+            started_at = _started_at(pod, container.name, found, now)
             if started_at is not None:
                 yield RunningContainer(
                     namespace=metadata.namespace,
                     pod=metadata.name,
                     pod_uid=metadata.uid,
-                    container=name,
-                    image=image,
-                    instance_uuid=instance.uuid,
-                    instance_name=instance.name,
+                    container=container.name,
+                    image=container.image,
+                    instance_uuid=found.uuid,
+                    instance_name=found.name,
                     started_at=started_at,
-                    memory_limit_bytes=instance.memory_mb * MIB,
-                    vcpus=instance.vcpus,
+                    memory_limit_bytes=found.memory_mb * MIB,
+                    vcpus=found.vcpus,
                 )
 
 

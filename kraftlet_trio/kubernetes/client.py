@@ -65,6 +65,8 @@ class KubernetesClient:
         self, access: ClusterAccess, *, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
         self._api = ApiConnection(access, transport)
+        self.requests = self._api.requests
+        """Those made, counted and timed."""
 
     async def __aenter__(self) -> Self:
         return self

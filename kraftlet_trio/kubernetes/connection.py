@@ -32,6 +32,7 @@ import structlog
 import trio
 
 from kraftlet_trio import __version__
+from kraftlet_trio.http.measured import ClientRequests, MeasuredTransport
 from kraftlet_trio.http.transport import KeepAliveTransport
 from kraftlet_trio.kubernetes.backoff import Backoff, retry_after_seconds
 from kraftlet_trio.kubernetes.config import ClusterAccess, ConfigError
@@ -85,6 +86,7 @@ class ApiConnection:
     """Exchanges with the server of *access*, over *transport* if given. ``aclose`` ends it."""
 
     def __init__(self, access: ClusterAccess, transport: httpx.AsyncBaseTransport | None) -> None:
+        self.requests = ClientRequests("rest_client")
         self._access = access
         self._places = trio.CapacityLimiter(CONCURRENT_REQUESTS)
         self._warnings_seen: set[str] = set()
@@ -93,7 +95,7 @@ class ApiConnection:
         )
         self._transport = transport or KeepAliveTransport(access.ssl_context)
         self._http = httpx.AsyncClient(
-            transport=self._transport,
+            transport=MeasuredTransport(self._transport, self.requests),
             # All else is bounded by cancel scopes here, which see a trickling peer too.
             timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
             trust_env=False,

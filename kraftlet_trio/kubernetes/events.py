@@ -86,6 +86,11 @@ class EventRecorder:
         self.dropped = 0
         """Events that gave way to newer ones or could not be posted."""
 
+    @property
+    def waiting(self) -> int:
+        """Different Events that are not posted yet."""
+        return len(self._pending)
+
     def record(self, about: ObjectReference, type: EventType, reason: str, message: str) -> None:
         """Never blocks and never fails. Messages are cut at 1024 characters."""
         now = utc_now()

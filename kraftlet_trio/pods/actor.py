@@ -6,6 +6,7 @@ It lives as long as the Pod, or anything of it in the cloud, does. All its decis
 
 from __future__ import annotations
 
+import math
 import random
 from datetime import datetime, timedelta
 from typing import Literal
@@ -32,6 +33,7 @@ from kraftlet_trio.mapping.pod_status import PodFailure, pod_status
 from kraftlet_trio.mapping.problems import ConfigurationProblem, ConfigurationWarning
 from kraftlet_trio.pods.context import PodContext
 from kraftlet_trio.pods.lifecycle import QUOTA_EXCEEDED, next_steps
+from kraftlet_trio.pods.metrics import is_ready
 from kraftlet_trio.pods.observation import PodObserver
 from kraftlet_trio.pods.plan import (
     ClearAway,
@@ -77,12 +79,22 @@ class PodActor:
     _watched: frozenset[str] = attrs.field(default=frozenset(), init=False)
     _warned: set[ConfigurationWarning] = attrs.field(factory=set, init=False)
     _told_failure: PodFailure | None = attrs.field(default=None, init=False)
+    _resting: bool = attrs.field(default=False, init=False)
+    _seen_at: float | None = attrs.field(default=None, init=False)
+    """On Trio's clock; None for a Pod that was Ready, or that an earlier daemon began with."""
     _written_at_version: str = attrs.field(default="", init=False)
     """The store's version of the Pod when the status was last written."""
 
     def __attrs_post_init__(self) -> None:
         self._observer = PodObserver(self._context, self._uid)
         self._steps = PodSteps(self._context, self._observer, self._memory)
+
+    @property
+    def state(self) -> Literal["working", "resting", "retrying"]:
+        """What it does; retrying means that it rests until it may try something again."""
+        if not self._resting:
+            return "working"
+        return "retrying" if self._memory.failures else "resting"
 
     def note_change(self) -> None:
         """An object that the Pod refers to has come, changed or gone."""
@@ -101,6 +113,8 @@ class PodActor:
 
     async def _tend(self) -> None:
         first = self._observer.observe()
+        if first is not None and not first.pod.status.container_statuses:
+            self._seen_at = trio.current_time()
         if first is not None and first.owned:
             # Whoever owned it before may have asked for an instance that is not there yet.
             spec = first.pod.spec
@@ -214,11 +228,11 @@ class PodActor:
         self, wake_at: datetime | None, retry_at: datetime | None, now: datetime
     ) -> None:
         moments = [moment for moment in (wake_at, retry_at) if moment is not None]
-        if not moments:
+        seconds = (min(moments) - now).total_seconds() if moments else math.inf
+        self._resting = True
+        with trio.move_on_after(max(0.0, seconds)):
             await self._bell.wait()
-            return
-        with trio.move_on_after(max(0.0, (min(moments) - now).total_seconds())):
-            await self._bell.wait()
+        self._resting = False
 
     async def _round(self, observed: Observed, status: PodStatus | None, plan: Plan) -> None:
         async with trio.open_nursery() as nursery:
@@ -325,6 +339,11 @@ class PodActor:
         else:
             self._memory.failures.pop(_STATUS, None)
             self._memory.reported = status
+            if self._seen_at is not None:
+                seconds = trio.current_time() - self._seen_at
+                self._context.metrics.note_status(before, status, seconds)
+                if is_ready(status):
+                    self._seen_at = None
             self._written_at_version = (
                 metadata.resource_version
                 if written.metadata.resource_version != metadata.resource_version

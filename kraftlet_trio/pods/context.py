@@ -20,6 +20,7 @@ from kraftlet_trio.kubernetes.store import Store
 from kraftlet_trio.mapping.annotations import PodDefaults
 from kraftlet_trio.mapping.names import Naming, NodeIdentity
 from kraftlet_trio.pods.images import ContainerImages
+from kraftlet_trio.pods.metrics import PodMetrics
 from kraftlet_trio.probes.means import ProbeMeans
 from kraftlet_trio.services.groups import ServiceGroups
 from kraftlet_trio.services.index import ServiceIndex
@@ -73,6 +74,7 @@ class PodContext:
     """Our own Node, once it is registered."""
     on_quota_refusal: Callable[[], None]
     """The Node should say so before a controller's replacement comes here."""
+    metrics: PodMetrics = attrs.field(factory=PodMetrics)
     root_certificates: RootCertificates = attrs.field(
         init=False,
         default=attrs.Factory(

@@ -8,6 +8,7 @@ from typing import Literal
 import attrs
 
 from kraftlet_trio.cloud.objects import Instance
+from kraftlet_trio.kubernetes.objects import ObjectMeta
 from kraftlet_trio.kubernetes.pod import Container
 
 RunKey = str
@@ -19,6 +20,7 @@ class ProbedRun:
     """A container that runs, as it is now."""
 
     run: RunKey
+    pod: ObjectMeta
     container: Container
     instance: Instance
     started_at: datetime

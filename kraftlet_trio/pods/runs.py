@@ -47,6 +47,7 @@ class Runs:
                 was_started, was_ready = _was(reported, memory, container, container_id(instance))
                 probed[container.name] = ProbedRun(
                     run=run_key(instance),
+                    pod=observed.pod.metadata,
                     container=container,
                     instance=instance,
                     started_at=instance.started_at or now,

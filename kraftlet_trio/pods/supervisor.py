@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 import attrs
 import structlog
 import trio
-from prometheus_client import Counter, Gauge
 
 from kraftlet_trio.doorbell import Doorbell
 from kraftlet_trio.kubernetes.pod import PodUID
 from kraftlet_trio.pods.actor import PodActor
 from kraftlet_trio.pods.context import PodContext
+from kraftlet_trio.pods.metrics import ActorCensus
 
 log = structlog.get_logger()
 
 _RESTART_AFTER_BUG_SECONDS = 10.0
-
-_actors = Gauge("kraftlet_pod_actors", "Pods that are tended")
-_bugs = Counter("kraftlet_pod_actor_crashes", "Unexpected exceptions in Pod actors")
 
 
 @attrs.define
@@ -55,23 +53,32 @@ class PodActors:
             if pod is None or pod.metadata.namespace in touched:
                 self.wake(uid)
 
+    def census(self) -> ActorCensus:
+        now = trio.current_time()
+        states = Counter(dict.fromkeys(("working", "resting", "retrying", "crashed"), 0))
+        for uid in self._bells:
+            states[self._actors[uid].state if uid in self._actors else "crashed"] += 1
+        rung = (bell.rung_at for bell in self._bells.values() if bell.rung_at is not None)
+        return ActorCensus(states, now - min(rung, default=now))
+
     async def _run(self, uid: PodUID) -> None:
         pod = self._context.pods.get(uid)
         if pod is not None:
             structlog.contextvars.bind_contextvars(
                 pod=pod.metadata.name, namespace=pod.metadata.namespace, pod_uid=uid
             )
-        with _actors.track_inprogress():
-            while True:
-                actor = self._actors[uid] = PodActor(self._context, uid, self._bells[uid])
-                try:
-                    await actor.run()
-                except Exception:  # a bug stays in its Pod, the others go on
-                    log.exception("pod actor crashed")
-                    _bugs.inc()
-                    await trio.sleep(_RESTART_AFTER_BUG_SECONDS)
-                else:
-                    break
+        while True:
+            actor = self._actors[uid] = PodActor(self._context, uid, self._bells[uid])
+            try:
+                await actor.run()
+            except Exception:  # a bug stays in its Pod, the others go on
+                log.exception("pod actor crashed")
+                self._context.metrics.crashes.inc()
+                del self._actors[uid]
+                await trio.sleep(_RESTART_AFTER_BUG_SECONDS)
+            else:
+                break
         # No await since the actor's last look: no wake() can be lost here.
         del self._bells[uid], self._actors[uid]
         self._context.consoles.forget(uid)
+        self._context.means.measurements.forget(uid)

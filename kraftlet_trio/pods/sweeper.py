@@ -20,7 +20,6 @@ from typing import Literal, Never
 import attrs
 import structlog
 import trio
-from prometheus_client import Counter, Gauge
 
 from kraftlet_trio.cloud.errors import CloudError, ResourceNotFound
 from kraftlet_trio.cloud.objects import (
@@ -51,9 +50,6 @@ _DRAIN_SECONDS = 30.0
 
 _STATES = (STARTING, RUNNING, DRAINING, STOPPING, STOPPED, STANDBY)
 """Of instances proper. One that was made a template keeps its tags, and is somebody's now."""
-
-_orphans = Gauge("kraftlet_orphans", "Cloud resources whose Pod is gone", ["kind"])
-_deleted = Counter("kraftlet_orphans_deleted", "Orphans that were deleted", ["kind"])
 
 
 @attrs.frozen(kw_only=True)
@@ -116,7 +112,8 @@ class _Sweeper:
         found = [*self._instances(), *self._volumes(await self._all_volumes())]
         self._forget_all_but({orphan.resource.uuid for orphan in found})
         for kind in ("instance", "volume"):
-            _orphans.labels(kind).set(sum(orphan.kind == kind for orphan in found))
+            count = sum(orphan.kind == kind for orphan in found)
+            self._context.metrics.orphans[kind] = count
         due = []
         for orphan in found:
             since = self._seen_since.setdefault(orphan.resource.uuid, now)
@@ -184,7 +181,7 @@ class _Sweeper:
                 self._context.feed.forget(uuid)
                 if instance.service_group is not None:
                     self._context.groups.let_go(PodUID(orphan.pod_uid), instance.service_group.name)
-        _deleted.labels(orphan.kind).inc()
+        self._context.metrics.orphans_deleted.inc(orphan.kind)
         self._tell(orphan, "Normal", "OrphanDeleted", "was deleted: there is no such Pod any more")
 
     async def _is_drained(self, instance: Instance) -> bool:

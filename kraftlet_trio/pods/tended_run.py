@@ -20,6 +20,7 @@ from kraftlet_trio.pods.quiet_times import QuietTimes, scales_to_zero, sleeps
 from kraftlet_trio.pods.transitions import PodEvent
 from kraftlet_trio.probes.attempt import attempt_probe, needs_network
 from kraftlet_trio.probes.means import ProbeMeans
+from kraftlet_trio.probes.measurements import ProbedContainer, Result
 from kraftlet_trio.probes.outcome import CannotProbe, Healthy, Outcome, Unhealthy
 from kraftlet_trio.probes.thresholds import Streak
 
@@ -206,18 +207,31 @@ class Worker:
 
     async def _attempt(self) -> Outcome | None:
         """The outcome; None where the attempt could not be made."""
-        run, problem = self._tended.now, ""
+        run, problem, began = self._tended.now, "", trio.current_time()
         for _ in range(_TRIES):
             try:
-                return await attempt_probe(
+                outcome = await attempt_probe(
                     self._tended.means, self._probe, run.container, run.instance
                 )
             except CannotProbe as error:
                 problem = str(error)
+            else:
+                healthy = isinstance(outcome, Healthy)
+                self._measure(run, "successful" if healthy else "failed", began)
+                return outcome
+        self._measure(run, "unknown", began)
         self._tell(
             "Unhealthy", f"{self.kind} probe errored and resulted in unknown state: {problem}"
         )
         return None
+
+    def _measure(self, run: ProbedRun, result: Result, began: float) -> None:
+        metadata = run.pod
+        probed = ProbedContainer(
+            metadata.uid, metadata.namespace, metadata.name, run.container.name
+        )
+        seconds = trio.current_time() - began
+        self._tended.means.measurements.note(probed, self.kind, result, seconds)
 
     def _is_final(self, outcome: Outcome) -> bool:
         """Take the outcome in; whether there is nothing left to find out about this run."""

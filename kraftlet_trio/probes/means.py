@@ -12,6 +12,7 @@ import trio
 
 from kraftlet_trio.clock import utc_now
 from kraftlet_trio.cloud.sandbox import CommandResult
+from kraftlet_trio.probes.measurements import ProbeMeasurements
 
 KUBERNETES_MINOR = "1.37"
 """In the user agents of probes and hooks, which some applications look for."""
@@ -51,6 +52,7 @@ class ProbeMeans:
     dial: Dial = open_connection
     network: bool = True
     """Whether the daemon reaches the instances' private addresses."""
+    measurements: ProbeMeasurements = attrs.field(factory=ProbeMeasurements)
     since: datetime = attrs.field(factory=utc_now)
     """When the daemon started: what ran before is probed after a random delay."""
 

@@ -13,7 +13,7 @@ from kraftlet_trio.cloud.errors import CloudUnavailable
 from kraftlet_trio.kubernetes.pod import ExecAction, Probe
 from kraftlet_trio.pods.probed_run import ProbedRun
 from kraftlet_trio.pods.probing import Prober
-from tests.builders import a_container, an_instance
+from tests.builders import a_container, a_pod, an_instance
 from tests.probed import Guests
 from tests.thoroughness import examples
 
@@ -63,6 +63,7 @@ async def follow(kind, outcomes, success_threshold, failure_threshold):
         container = a_container(**{f"{kind}_probe": probe})
         run = ProbedRun(
             run="1",
+            pod=a_pod().metadata,
             container=container,
             instance=an_instance(),
             started_at=utc_now(),

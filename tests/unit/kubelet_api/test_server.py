@@ -15,13 +15,16 @@ from kraftlet_trio.kubelet_api.health import Health
 from kraftlet_trio.kubelet_api.metric_pages import MetricPages
 from kraftlet_trio.kubelet_api.pod_lists import PodLists
 from kraftlet_trio.kubelet_api.server import KubeletAPI
+from kraftlet_trio.kubelet_api.settings import KubeletAPISettings
 from kraftlet_trio.kubelet_api.usage_source import UsageSource
 from kraftlet_trio.kubernetes.objects import ObjectMeta
 from kraftlet_trio.kubernetes.pod import Container, Pod, PodSpec
 from kraftlet_trio.kubernetes.store import Store
+from kraftlet_trio.metrics.process import process_metrics
+from kraftlet_trio.probes.measurements import ProbeMeasurements
 from tests.unit.kubelet_api.reviewing import NODE
 
-METRICS = ["/metrics", "/metrics/resource", "/metrics/cadvisor"]
+METRICS = ["/metrics", "/metrics/resource", "/metrics/cadvisor", "/metrics/probes"]
 PATHS = ["/pods", "/runningpods/", "/runningpods", *METRICS, "/healthz", "/healthz/ping"]
 PATHS += ["/containerLogs/default/web/app"]
 ELSEWHERE = ["/", "/nothing", "/pods/x", "/exec/ns/pod/c", "/containerLogs/a/b", "//pods", "/.."]
@@ -50,9 +53,12 @@ def kubelet(kubernetes, api, pods, feed) -> KubeletAPI:
             node_name=NODE,
             # Nobody is asked while nothing runs.
             usage=UsageSource(None, pods, feed),  # type: ignore[arg-type]
+            own=process_metrics,
+            probe_measurements=ProbeMeasurements(),
             node=lambda: None,
         ),
         ContainerLogs(pods, feed, Consoles(None, feed)),  # type: ignore[arg-type]
+        KubeletAPISettings(host="", port=10250, address="192.0.2.1"),
     )
 
 
@@ -146,6 +152,30 @@ async def test_pods_are_unavailable_without_the_api_server(autojump_clock, admin
 
 async def test_metrics_are_the_processs_own(autojump_clock, admin):
     assert b"process_cpu_seconds_total" in (await admin("/metrics")).body
+
+
+async def test_requests_are_counted_by_the_paths_that_there_are(autojump_clock, admin):
+    for path in ("/pods", "/no/such/path", "/containerLogs/ns/web/app", "/another", "/metrics"):
+        await admin(path)
+    counted = [
+        line
+        for line in (await admin("/metrics")).body.decode().splitlines()
+        if line.startswith("kubelet_http_requests_total")
+    ]
+    assert counted == [
+        'kubelet_http_requests_total{method="GET",path="pods",code="200"} 1',
+        'kubelet_http_requests_total{method="GET",path="other",code="404"} 2',
+        'kubelet_http_requests_total{method="GET",path="containerLogs",code="404"} 1',
+        'kubelet_http_requests_total{method="GET",path="metrics",code="200"} 1',
+    ]
+
+
+async def test_the_configuration_is_told_as_far_as_it_is_so(autojump_clock, admin):
+    config = orjson.loads((await admin("/configz")).body)["kubeletconfig"]
+    assert config["kind"] == "KubeletConfiguration"
+    assert config["port"] == 10250
+    assert config["authentication"]["anonymous"] == {"enabled": False}
+    assert config["authorization"]["webhook"]["cacheAuthorizedTTL"] == "5m0s"
 
 
 async def test_the_summary_is_told_to_both_methods(autojump_clock, admin):

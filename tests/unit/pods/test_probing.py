@@ -16,7 +16,7 @@ from kraftlet_trio.cloud.sandbox import SandboxMissing
 from kraftlet_trio.kubernetes.pod import ContainerPort, ExecAction, Probe, TCPSocketAction
 from kraftlet_trio.pods.probed_run import ProbedRun
 from kraftlet_trio.pods.probing import Prober
-from tests.builders import a_container, an_instance
+from tests.builders import a_container, a_pod, an_instance
 from tests.probed import Guests
 
 
@@ -55,6 +55,7 @@ class Tended:
             started_at = self.run.started_at
         self.run = ProbedRun(
             run=key,
+            pod=a_pod().metadata,
             container=container,
             instance=instance,
             started_at=started_at,
