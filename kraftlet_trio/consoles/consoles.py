@@ -6,6 +6,8 @@ mark of how long it is, which is all that there is to tell when something was wr
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Never
 
@@ -34,6 +36,9 @@ MARK_SECONDS = 10.0
 MARK_AN_INSTANCE_SECONDS = 0.005
 """Added to that for each instance: a look at one costs some 50 µs."""
 
+FINISH_SECONDS = 2.0
+"""How long the deletion of an instance waits for those who follow what it wrote."""
+
 _WRITES = (RUNNING, DRAINING, STOPPING)
 
 
@@ -47,6 +52,7 @@ class Consoles:
     _marks: dict[str, Marks] = attrs.field(factory=dict, init=False)
     _asked: dict[str, _Question] = attrs.field(factory=dict, init=False)
     _bell: Doorbell = attrs.field(factory=Doorbell, init=False)
+    _followers: dict[str, list[Follower]] = attrs.field(factory=dict, init=False)
 
     def exists(self, uuid: str) -> bool:
         return uuid in self._feed.instances or self._last.of(uuid) is not None
@@ -83,6 +89,28 @@ class Consoles:
             return await self.read(uuid, offset)  # it may have been kept
         raise CloudUnavailable(str(question.answer)) from question.answer
 
+    @contextmanager
+    def followed(self, uuid: str) -> Iterator[Follower]:
+        """While somebody follows it."""
+        follower = Follower()
+        self._followers.setdefault(uuid, []).append(follower)
+        try:
+            yield follower
+        finally:
+            self._followers[uuid].remove(follower)
+            if not self._followers[uuid]:
+                del self._followers[uuid]
+            follower.done.set()
+
+    async def let_followers_finish(self, uuid: str) -> None:
+        """Give those who follow a stopped instance the time to read the rest; not for long."""
+        followers = tuple(self._followers.get(uuid, ()))
+        for follower in followers:
+            follower.look_now.ring()
+        with trio.move_on_after(FINISH_SECONDS):
+            for follower in followers:
+                await follower.done.wait()
+
     def time_of(self, uuid: str, offset: int) -> datetime:
         """By when the byte at *offset* had been written."""
         marks = self._marks.get(uuid)
@@ -92,6 +120,8 @@ class Consoles:
     async def keep(self, pod: PodUID, instance: Instance) -> None:
         """Keep the end of a console until its Pod is gone. Raises ``CloudError``."""
         await self._last.keep(self._cloud, pod, instance.uuid, run_offsets(instance.tags))
+        if (kept := self._last.of(instance.uuid)) is not None:
+            self._mark(instance.uuid, kept.page(0, 0))
 
     def forget(self, pod: PodUID) -> None:
         self._last.forget(pod)
@@ -151,11 +181,16 @@ class Consoles:
         instance = self._feed.instances.get(uuid)
         if page.state == STOPPED and instance is not None and instance.state == STOPPED:
             time = instance.stopped_at or time
-        self.mark(uuid, page.available_end, time)
+        self._marks.setdefault(uuid, Marks()).note(page.available_end, time)
 
-    def mark(self, uuid: str, end: int, time: datetime) -> None:
-        """The console was *end* bytes long by *time*."""
-        self._marks.setdefault(uuid, Marks()).note(end, time)
+
+@attrs.define(eq=False)
+class Follower:
+    """Of one instance's console."""
+
+    look_now: Doorbell = attrs.field(factory=Doorbell)
+    """Rung where there is no time to wait."""
+    done: trio.Event = attrs.field(factory=trio.Event)
 
 
 @attrs.define(eq=False)

@@ -7,7 +7,7 @@ only once it is over. What the platform has dropped meanwhile is left out.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import attrs
 import structlog
@@ -18,6 +18,7 @@ from kraftlet_trio.cloud.errors import CloudError, CloudUnavailable
 from kraftlet_trio.cloud.objects import STOPPED
 from kraftlet_trio.consoles.consoles import Consoles
 from kraftlet_trio.consoles.lines import LineCutter, LogForm, Piece, TailSearch
+from kraftlet_trio.doorbell import Doorbell
 from kraftlet_trio.mapping.console_runs import RunOffsets, Which
 
 log = structlog.get_logger()
@@ -25,6 +26,8 @@ log = structlog.get_logger()
 FIRST_PAUSE_SECONDS = 0.125
 """Between looks at a console that has just grown."""
 LONGEST_PAUSE_SECONDS = 2.0
+
+_LESS_THAN_A_SECOND = timedelta(microseconds=999_999)
 
 
 @attrs.frozen(kw_only=True)
@@ -56,7 +59,8 @@ class RunLog:
         self._consoles = consoles
         self._uuid = uuid
         self._which = which
-        self._ended_at = ended_at
+        # Statuses tell whole seconds, cut.
+        self._ended_by = None if ended_at is None else ended_at + _LESS_THAN_A_SECOND
         self._first: RunOffsets = consoles.runs_in(uuid)
         start = self._first.latest if which is Which.LATEST else self._first.previous
         if start is None:
@@ -79,7 +83,9 @@ class RunLog:
         not answer, a follower waits; anybody else gets no more. Raises ``CloudError``.
         """
         start = max(self._start, extent.available_start)
-        end = max(start, min(extent.available_end, self._end() or extent.available_end))
+        end = extent.available_end
+        if (run_end := self._end()) is not None:
+            end = max(start, min(end, run_end))
         cutter = LineCutter(await self._first_offset(start, end, question.tail_lines))
         form = LogForm(
             timestamps=question.timestamps,
@@ -103,7 +109,8 @@ class RunLog:
                 cutter.skip_to(page.start)
             await send_all(cutter.feed(page.data[: max(0, end - page.start)]))
         if question.follow and not form.is_full:
-            await self._follow(cutter, form, send_all)
+            with self._consoles.followed(self._uuid) as follower:
+                await self._follow(cutter, form, send_all, follower.look_now)
         await send_all(cutter.finish())
 
     async def _first_offset(self, start: int, end: int, tail_lines: int | None) -> int:
@@ -112,17 +119,29 @@ class RunLog:
         search = TailSearch(tail_lines, end)
         while not search.is_found and search.offset > start:
             begin = max(start, search.offset - CONSOLE_PAGE_BYTES)
-            page = await self._consoles.read(self._uuid, begin, search.offset - begin)
-            if page.start != begin or page.end < search.offset:
-                break  # the platform has dropped it
-            search.feed(page.data)
+            data = await self._between(begin, search.offset)
+            if not data:
+                break
+            search.feed(data)
         return search.offset
+
+    async def _between(self, begin: int, end: int) -> bytes:
+        """Empty where the platform has dropped something of it."""
+        data = b""
+        while begin + len(data) < end:
+            offset = begin + len(data)
+            page = await self._consoles.read(self._uuid, offset, end - offset)
+            if not page.data or page.start != offset:
+                return b""
+            data += page.data
+        return data
 
     async def _follow(
         self,
         cutter: LineCutter,
         form: LogForm,
         send_all: Callable[[Iterable[Piece]], Awaitable[None]],
+        look_now: Doorbell,
     ) -> None:
         pause = FIRST_PAUSE_SECONDS
         while not form.is_full:
@@ -154,7 +173,8 @@ class RunLog:
             pause = FIRST_PAUSE_SECONDS if data else min(2 * pause, LONGEST_PAUSE_SECONDS)
             # Followers that wait for as long look at the same moments, in one request.
             now = trio.current_time()
-            await trio.sleep_until((now // pause + 1) * pause)
+            with trio.move_on_at((now // pause + 1) * pause):
+                await look_now.wait()
 
     async def _next_page(self, offset: int) -> ConsolePage:
         page = await self._consoles.poll(self._uuid, offset)
@@ -174,4 +194,4 @@ class RunLog:
 
     def _time_of(self, offset: int) -> datetime:
         time = self._consoles.time_of(self._uuid, offset)
-        return time if self._ended_at is None else min(time, self._ended_at)
+        return time if self._ended_by is None else min(time, self._ended_by)

@@ -100,6 +100,8 @@ class Response:
     body: bytes = b""
     stream: Streamer | None = None
     """When set, ``body`` is ignored and the answer is chunked."""
+    patience_seconds: float = 60.0
+    """For how long the peer may leave a piece of the stream unread."""
     upgrade: Upgraded | None = None
     """What follows an answer of 101; the request must have asked for it."""
 

@@ -222,7 +222,7 @@ class _Connection:
         head = _head(response.status, headers)
         if response.stream is not None and not bodiless:
             await self._send(head)
-            await self._stream_body(request, response.stream)
+            await self._stream_body(request, response.stream, response.patience_seconds)
             await self._send(h11.EndOfMessage())
         elif bodiless:
             await self._send(head, h11.EndOfMessage())
@@ -269,9 +269,9 @@ class _Connection:
                 raise _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         return bytes(body)
 
-    async def _send(self, *events: h11.Event) -> None:
+    async def _send(self, *events: h11.Event, within_seconds: float = SEND_SECONDS) -> None:
         data = b"".join(self._http.send(event) or b"" for event in events)
-        with trio.move_on_after(SEND_SECONDS):
+        with trio.move_on_after(within_seconds):
             await self._stream.send_all(data)
             return
         raise trio.BrokenResourceError("the peer does not read")
@@ -288,14 +288,16 @@ class _Connection:
             while await self._stream.receive_some():
                 pass
 
-    async def _stream_body(self, request: Request, streamer: Streamer) -> None:
+    async def _stream_body(
+        self, request: Request, streamer: Streamer, patience_seconds: float
+    ) -> None:
         """Raises ``trio.BrokenResourceError`` unless the streamer reached its end."""
         whole = peer_left = False
 
         async def send(data: bytes) -> None:
             nonlocal peer_left
             try:
-                await self._send(h11.Data(data=data))
+                await self._send(h11.Data(data=data), within_seconds=patience_seconds)
             except trio.BrokenResourceError:
                 peer_left = True
                 raise

@@ -27,6 +27,9 @@ from kraftlet_trio.mapping.names import container_of
 
 log = structlog.get_logger()
 
+PATIENCE_SECONDS = 4 * 3600.0
+"""For somebody who reads a log in a pager; the kubelet's ``streamingConnectionIdleTimeout``."""
+
 _HEADERS: Mapping[str, str] = {"content-type": PLAIN}
 
 
@@ -59,7 +62,11 @@ class ContainerLogs:
             return text(f'container "{container}" in pod "{pod_name}" is not available', 400)
         except CloudError as error:
             return text(f"Unikraft Cloud does not tell the log: {error}\n", 503)
-        return Response(headers=_HEADERS, stream=partial(_stream, run, options.question, extent))
+        return Response(
+            headers=_HEADERS,
+            stream=partial(_stream, run, options.question, extent),
+            patience_seconds=PATIENCE_SECONDS,
+        )
 
     def _run_log(self, pod: Pod, container: str, options: LogOptions) -> RunLog:
         """Raises ``NoLog``."""

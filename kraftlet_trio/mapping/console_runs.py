@@ -109,8 +109,10 @@ def run_to_show(
         ended = end if runs_anew else status.last_state.terminated
         if ended is None or not ended.container_id:
             raise NoLog(f'previous terminated container "{container}" in pod "{pod}" not found')
-        # One that waits has not begun a run since.
-        is_latest = state.waiting is not None and not runs_anew and not nothing_since
+        present = container_id(instance) if instance is not None else status.container_id
+        # One that waits has not begun a run since, and a new instance has a console of its own.
+        waits = state.waiting is not None and not runs_anew and not nothing_since
+        is_latest = waits or ended.container_id != present
         which = Which.LATEST if is_latest else Which.PREVIOUS
         return LogRun(ended.container_id, which, ended.finished_at)
     if state.running or runs_anew:

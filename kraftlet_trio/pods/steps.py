@@ -97,6 +97,7 @@ class PodSteps:
             case ReadLastWords(_, uuid):
                 await self._read_last_words(uuid)
             case DeleteInstance(container, uuid):
+                await self._keep_replaced(uuid)
                 await self._delete_instance(container, uuid)
             case ClearAway(container, uuid):
                 await self._clear_away(container, uuid)
@@ -346,6 +347,17 @@ class PodSteps:
             log.warning("console not read", instance=uuid, error=str(error))
         self.memory.last_words = {run_key(instance): words}
 
+    async def _keep_replaced(self, uuid: str) -> None:
+        """What an instance wrote is the log of a run before, if its Pod lives on without it."""
+        pod = self.context.pods.get(self._pod.metadata.uid)
+        instance = self.context.feed.instances.get(uuid)
+        if pod is None or pod.metadata.deletion_timestamp is not None or instance is None:
+            return
+        try:
+            await self.context.consoles.keep(PodUID(pod.metadata.uid), instance)
+        except CloudError as error:
+            log.warning("console not kept", instance=uuid, error=str(error))
+
     async def _clear_away(self, name: str, uuid: str) -> None:
         uid = self._pod.metadata.uid
         if (instance := self.context.feed.instances.get(uuid)) is not None:
@@ -361,6 +373,9 @@ class PodSteps:
             )
 
     async def _delete_instance(self, name: str, uuid: str) -> None:
+        instance = self.context.feed.instances.get(uuid)
+        if instance is not None and instance.state == cloud.STOPPED:
+            await self.context.consoles.let_followers_finish(uuid)
         await self.context.cloud.delete_instance(uuid)
         self.context.feed.forget(uuid)
         self.memory.forget_stop(uuid)

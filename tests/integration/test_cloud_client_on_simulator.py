@@ -15,6 +15,7 @@ from trio.testing import MockClock
 
 from kraftlet_trio.cloud.access import CloudAccess
 from kraftlet_trio.cloud.client import CloudClient
+from kraftlet_trio.cloud.console import ConsolePart
 from kraftlet_trio.cloud.errors import (
     CloudRefused,
     CloudUnauthorized,
@@ -241,6 +242,24 @@ async def test_console_is_read_from_either_end_while_it_lasts(a_bed):
         assert (beyond.data, beyond.end) == (b"", 8)
         with pytest.raises(ResourceNotFound):
             await bed.client.read_console(str(uuid4()), offset=0)
+
+
+@on_both_fronts
+async def test_parts_of_many_consoles_are_read_at_once(a_bed):
+    async with a_bed() as bed:
+        uuids = []
+        for name in ("talk", "chat"):
+            uuids.append((await bed.client.create_instance(an_instance(name, image="talk"))).uuid)
+            await bed.until(name, STOPPED)
+        gone = str(uuid4())
+        parts = [ConsolePart(gone, 0), ConsolePart(uuids[0], 4), ConsolePart(uuids[1], 0, 0)]
+        reading = await bed.client.read_consoles(parts)
+        assert {uuid: page.data for uuid, page in reading.pages.items()} == {
+            uuids[0]: b"two\n",
+            uuids[1]: b"",
+        }
+        assert {page.available_end for page in reading.pages.values()} == {8}
+        assert reading.missing == {gone}
 
 
 @on_both_fronts

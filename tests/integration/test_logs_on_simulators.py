@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator
 from datetime import datetime
 
@@ -9,8 +10,9 @@ import pytest
 import trio
 
 from kraftlet_trio.clock import utc_now
+from kraftlet_trio.simulators.cloud.faults import AnswerStatus
 from tests.log_reader import LogReader, open_ports
-from tests.manifests import a_container, a_pod
+from tests.manifests import a_container, a_pod, a_service
 from tests.world import World, a_world
 
 
@@ -147,6 +149,22 @@ async def test_container_that_backs_off_shows_its_last_run(autojump_clock, world
     assert following.data == b"I try\nand fail\n"
 
 
+async def test_log_of_an_instance_that_was_replaced_is_the_run_before(autojump_clock, world, logs):
+    world.script("talks", log=("hello",))
+    await start(world, a_container(image="talks", ports=[8080]))
+    first = world.instances()["web-app"].uuid
+    write(world, "alone\n")
+    world.apply(a_service("web"))
+    await world.eventually(lambda: world.instances().get("web-app") is not None)
+    await world.eventually(
+        lambda: world.is_ready() and world.instances()["web-app"].uuid != first, seconds=60
+    )
+    assert await logs.read() == b"hello\n"
+    assert await logs.read(previous=True) == b"hello\nalone\n"
+    await restart(world)
+    assert await logs.read(previous=True) == b"hello\n"
+
+
 async def test_image_that_is_gone_hides_no_log(autojump_clock, world, logs):
     world.script("talks", log=("hello",))
     await start(world)
@@ -188,6 +206,56 @@ async def test_follower_of_a_run_gets_nothing_of_the_next(autojump_clock, world,
     async with logs.follow() as following:
         await world.eventually(lambda: following.ended, seconds=60)
     assert following.data == b"hello\n"
+
+
+async def test_follower_of_a_deleted_pod_gets_its_last_words(autojump_clock, world, logs):
+    await start(world)
+    async with logs.follow() as following:
+        await trio.sleep(100)
+        world.delete(world.pod())
+        await trio.sleep(0.01)
+        write(world, "bye\n")
+        await world.eventually(lambda: following.ended, seconds=5)
+        assert following.data == b"bye\n"
+    await world.eventually(world.is_empty, seconds=5)
+
+
+async def test_follower_that_reads_nothing_holds_no_deletion_up(autojump_clock, world, logs):
+    await start(world)
+    response = await logs.ask(follow=True)
+
+    async def block(_data: bytes) -> None:
+        await trio.sleep_forever()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(response.stream, block)
+        write(world, "hello\n")
+        await trio.sleep(5)
+        world.delete(world.pod())
+        await world.eventually(world.is_empty, seconds=5)
+        nursery.cancel_scope.cancel()
+
+
+async def test_follower_waits_while_the_platform_is_away(autojump_clock, world, logs):
+    await start(world)
+    async with logs.follow() as following:
+        write(world, "before\n")
+        await trio.sleep(5)
+        world.cloud_faults.add(AnswerStatus(503), times=math.inf)
+        write(world, "meanwhile\n")
+        await trio.sleep(300)
+        assert following.data == b"before\n"
+        world.cloud_faults.clear()
+        await world.eventually(lambda: following.data == b"before\nmeanwhile\n", seconds=15)
+    assert not following.ended
+
+
+async def test_platform_that_is_away_is_told_before_the_answer_begins(autojump_clock, world, logs):
+    await start(world)
+    world.cloud_faults.add(AnswerStatus(503), times=math.inf)
+    status, message = await logs.refusal()
+    assert status == 503
+    assert message.startswith("Unikraft Cloud does not tell the log: ")
 
 
 async def test_many_followers_of_silence_cost_little(autojump_clock, world, logs):

@@ -73,9 +73,15 @@ def test_running_container_shows_its_run():
 @pytest.mark.parametrize("instance", [STOPPED, None])
 def test_container_that_ended_shows_its_last_run(instance):
     assert shown(ended(), None, instance).which is Which.LATEST
-    assert shown(ended(), ended("older"), instance, previous=True) == LogRun(
-        "unikraft://older", Which.PREVIOUS, NOW
+    assert shown(ended(), ended(), instance, previous=True) == LogRun(
+        "unikraft://u", Which.PREVIOUS, NOW
     )
+
+
+@pytest.mark.parametrize(("state", "instance"), [(RUNNING, an_instance()), (ended(), STOPPED)])
+def test_instance_that_was_replaced_took_its_console_along(state, instance):
+    run = shown(state, ended("older"), instance, previous=True)
+    assert run == LogRun("unikraft://older", Which.LATEST, NOW)
 
 
 def test_container_that_waits_for_its_next_run_shows_the_last_as_both():
