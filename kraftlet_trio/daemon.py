@@ -23,6 +23,7 @@ from kraftlet_trio.kubelet_api.health import Health
 from kraftlet_trio.kubelet_api.metric_pages import MetricPages
 from kraftlet_trio.kubelet_api.run import Listen, run_health_port, run_kubelet_api, stale_feed
 from kraftlet_trio.kubelet_api.usage_source import UsageSource
+from kraftlet_trio.kubelet_api.volume_usage import VolumeSource
 from kraftlet_trio.kubernetes.client import KubernetesClient
 from kraftlet_trio.kubernetes.cluster import cluster_uid
 from kraftlet_trio.kubernetes.events import EventRecorder
@@ -200,6 +201,7 @@ async def _tend_node(
                 MetricPages(
                     node_name=settings.node.name,
                     usage=UsageSource(cloud, pods, feed),
+                    volumes=VolumeSource(cloud, owner.cluster_tag, pods, feed),
                     own=DaemonMetrics(
                         node_name=settings.node.name,
                         kubernetes=kubernetes,

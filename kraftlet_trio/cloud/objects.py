@@ -191,6 +191,8 @@ class Volume:
     name: str = ""
     state: str = ""
     size_mb: int = 0
+    free_mb: int | None = None
+    """None where the platform does not tell."""
     persistent: bool = True
     access_mode: str = ""
     tags: tuple[str, ...] = ()

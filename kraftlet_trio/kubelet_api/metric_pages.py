@@ -15,9 +15,11 @@ from kraftlet_trio.http.messages import Request, Response, json_response
 from kraftlet_trio.kubelet_api.answers import text
 from kraftlet_trio.kubelet_api.cadvisor_metrics import cadvisor_metrics
 from kraftlet_trio.kubelet_api.resource_metrics import resource_metrics
+from kraftlet_trio.kubelet_api.served_requests import ServedRequests
 from kraftlet_trio.kubelet_api.stats_summary import stats_summary
 from kraftlet_trio.kubelet_api.usage import NodeUsage
 from kraftlet_trio.kubelet_api.usage_source import UsageSource
+from kraftlet_trio.kubelet_api.volume_usage import VolumeSource, volume_metrics
 from kraftlet_trio.kubernetes.objects import Node
 from kraftlet_trio.mapping.quantities import QuantityError, quantity
 from kraftlet_trio.metrics.exposition import CONTENT_TYPE, Family, render
@@ -30,6 +32,7 @@ log = structlog.get_logger()
 class MetricPages:
     node_name: str
     usage: UsageSource
+    volumes: VolumeSource
     own: Callable[[], Iterable[Family]]
     """The daemon's own metrics."""
     probe_measurements: ProbeMeasurements
@@ -37,6 +40,11 @@ class MetricPages:
     """Our own Node, once it is registered."""
     started_at: datetime = attrs.field(factory=utc_now)
     """When the daemon did."""
+
+    async def metrics(self, served: ServedRequests) -> Response:
+        """The daemon's own, with what the kubelet API *served*."""
+        volumes = volume_metrics(await self.volumes.read())
+        return exposition(*self.own(), *served.families(), *volumes)
 
     async def resource(self, _request: Request) -> Response:
         return exposition(*resource_metrics(await self._usage()))
@@ -63,6 +71,7 @@ class MetricPages:
             usage,
             node_name=self.node_name,
             started_at=self.started_at,
+            volumes=() if trimmed else await self.volumes.read(),
             only_cpu_and_memory=trimmed,
         )
         return json_response(summary)

@@ -20,7 +20,7 @@ from kraftlet_trio.kubelet_api.authorization import Authorizer, Rights, needed_r
 from kraftlet_trio.kubelet_api.configz import configuration
 from kraftlet_trio.kubelet_api.container_logs import ContainerLogs
 from kraftlet_trio.kubelet_api.health import Health
-from kraftlet_trio.kubelet_api.metric_pages import MetricPages, exposition
+from kraftlet_trio.kubelet_api.metric_pages import MetricPages
 from kraftlet_trio.kubelet_api.pod_lists import PodLists
 from kraftlet_trio.kubelet_api.review_cache import ReviewFailed
 from kraftlet_trio.kubelet_api.served_requests import ServedRequests, known_method, known_path
@@ -125,7 +125,7 @@ class KubeletAPI:
         return json_response(self.pod_lists.running())
 
     async def _metrics(self, _request: Request) -> Response:
-        return exposition(*self.metric_pages.own(), *self.served.families())
+        return await self.metric_pages.metrics(self.served)
 
     async def _configz(self, _request: Request) -> Response:
         return json_response(configuration(self.settings))

@@ -1,7 +1,7 @@
 """``/stats/summary``: the kubelet's own form of what its Pods use. Pure.
 
 Source: k8s.io/kubelet, pkg/apis/stats/v1alpha1/types.go. What the platform does not tell is left
-out: disks, page faults, network errors, the node's own processes.
+out: containers' disks, page faults, network errors, the node's own processes.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from itertools import groupby
 from typing import Any
 
 from kraftlet_trio.kubelet_api.usage import ContainerUsage, Counters, NodeUsage
+from kraftlet_trio.kubelet_api.volume_usage import VolumeUsage
 from kraftlet_trio.kubernetes.serialization import timestamp
 
 INTERFACE = "eth0"
@@ -19,7 +20,12 @@ INTERFACE = "eth0"
 
 
 def stats_summary(
-    usage: NodeUsage, *, node_name: str, started_at: datetime, only_cpu_and_memory: bool
+    usage: NodeUsage,
+    *,
+    node_name: str,
+    started_at: datetime,
+    volumes: Sequence[VolumeUsage] = (),
+    only_cpu_and_memory: bool,
 ) -> dict[str, Any]:
     at = timestamp(usage.at)
     node = {
@@ -34,6 +40,9 @@ def stats_summary(
     ]
     if not only_cpu_and_memory:
         node["network"] = _network(at, usage.counters)
+        for pod in pods:
+            uid = pod["podRef"]["uid"]
+            pod["volume"] = [_volume(one) for one in volumes if one.pod_uid == uid]
     return {"node": node, "pods": pods}
 
 
@@ -81,6 +90,18 @@ def _memory(at: str, resident_bytes: int) -> dict[str, Any]:
         "usageBytes": resident_bytes,
         "workingSetBytes": resident_bytes,
         "rssBytes": resident_bytes,
+    }
+
+
+def _volume(volume: VolumeUsage) -> dict[str, Any]:
+    claim = {"name": volume.claim, "namespace": volume.namespace}
+    return {
+        "time": timestamp(volume.at),
+        "name": volume.name,
+        **({"pvcRef": claim} if volume.claim else {}),
+        "capacityBytes": volume.capacity_bytes,
+        "availableBytes": volume.available_bytes,
+        "usedBytes": volume.used_bytes,
     }
 
 

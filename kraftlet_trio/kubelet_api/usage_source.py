@@ -32,7 +32,8 @@ READ_SECONDS = 8.0
 
 @attrs.frozen
 class _Answer:
-    asked_at: float
+    came_at: float
+    """On Trio's clock."""
     about: frozenset[Run]
     usage: NodeUsage | None
     error: CloudError | None
@@ -64,15 +65,16 @@ class UsageSource:
         return answer.usage
 
     def _is_fresh(self, answer: _Answer, about: frozenset[Run]) -> bool:
-        return trio.current_time() - answer.asked_at < FRESH_SECONDS and about <= answer.about
+        return trio.current_time() - answer.came_at < FRESH_SECONDS and about <= answer.about
 
     async def _ask(self, running: tuple[RunningContainer, ...], about: frozenset[Run]) -> _Answer:
-        asked_at = trio.current_time()
+        usage: NodeUsage | None = None
+        failure: CloudError | None = None
         try:
             usage = await self._sample(running, about)
         except CloudError as error:
-            return _Answer(asked_at, about, None, error)
-        return _Answer(asked_at, about, usage, None)
+            failure = error
+        return _Answer(trio.current_time(), about, usage, failure)
 
     async def _sample(
         self, running: tuple[RunningContainer, ...], about: frozenset[Run]

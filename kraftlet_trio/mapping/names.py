@@ -137,10 +137,12 @@ class NodeIdentity:
     @property
     def tags(self) -> tuple[str, str]:
         """On everything that the node made, and together on nothing else."""
-        return (
-            sanitize_tag(f"kraftlet:cluster={self.cluster}"),
-            sanitize_tag(f"kraftlet:node={self.node}"),
-        )
+        return self.cluster_tag, sanitize_tag(f"kraftlet:node={self.node}")
+
+    @property
+    def cluster_tag(self) -> str:
+        """On everything that any node of the cluster made."""
+        return sanitize_tag(f"kraftlet:cluster={self.cluster}")
 
 
 def pod_uid_tag(uid: str) -> str:
@@ -165,7 +167,7 @@ def volume_tags(owner: NodeIdentity, namespace: str, claim: str, uid: str) -> tu
     return (
         *owner.tags,
         sanitize_tag(f"k8s.io:namespace={namespace}"),
-        sanitize_tag(f"k8s.io:pvc={claim}"),
+        sanitize_tag(f"{_CLAIM}{claim}"),
         sanitize_tag(f"{_UID}{uid}"),
     )
 
@@ -188,6 +190,11 @@ def pod_volume_of(tags: Iterable[str]) -> str | None:
     return _value_of(_VOLUME, tags)
 
 
+def claim_of(tags: Iterable[str]) -> str | None:
+    """Name of the claim that a volume with these *tags* was made for."""
+    return _value_of(_CLAIM, tags)
+
+
 def pod_uid_of(tags: Iterable[str]) -> str | None:
     """The Pod that an instance or volume with these *tags* belongs to."""
     return _value_of(_UID, tags)
@@ -201,6 +208,7 @@ def container_of(tags: Iterable[str]) -> str | None:
 _UID = "k8s.io:uid="
 _CONTAINER = "k8s.io:container="
 _VOLUME = "k8s.io:volume="
+_CLAIM = "k8s.io:pvc="
 
 
 def _value_of(prefix: str, tags: Iterable[str]) -> str | None:

@@ -17,7 +17,7 @@ from kraftlet_trio.http.messages import Request
 from kraftlet_trio.simulators.cloud.faults import DropBefore
 from kraftlet_trio.simulators.cloud.settings import CloudSettings
 from tests.log_reader import open_ports
-from tests.manifests import NODE, a_container, a_pod, a_service
+from tests.manifests import NODE, a_claim, a_container, a_pod, a_service
 from tests.world import World, a_world
 
 PORT = 10250
@@ -146,6 +146,34 @@ async def test_the_summary_tells_of_the_nodes_pods(autojump_clock, world):
     [pod] = summary["pods"]
     assert pod["podRef"]["uid"] == world.pod()["metadata"]["uid"]
     assert [one["name"] for one in pod["containers"]] == ["one", "two"]
+
+
+async def test_volumes_of_claims_are_told_of(autojump_clock, world):
+    database = a_pod("db", a_container(mounts={"data": "/data"}), claims={"data": "data"})
+    world.apply(a_claim("data", "10Mi"), database, a_pod("web"))
+    await world.eventually(lambda: world.is_ready("db"))
+    told = await scrape(world, "/metrics")
+    assert told["kubelet_volume_stats_capacity_bytes", "default", "data"] == 10 * 2**20
+    assert told["kubelet_volume_stats_available_bytes", "default", "data"] == 10 * 2**20
+    assert told["kubelet_volume_stats_used_bytes", "default", "data"] == 0
+    lists = len(world.requests("GET", "/v1/volumes"))
+    for _ in range(5):
+        pods = orjson.loads(await ask(world, "/stats/summary"))["pods"]
+        volumes = {pod["podRef"]["name"]: pod["volume"] for pod in pods}
+        assert volumes["web"] == []
+        assert volumes["db"][0]["pvcRef"] == {"name": "data", "namespace": "default"}
+        await trio.sleep(5)
+    assert len(world.requests("GET", "/v1/volumes")) - lists <= 1
+
+
+async def test_volumes_of_a_silent_platform_are_left_out(autojump_clock, world):
+    database = a_pod("db", a_container(mounts={"data": "/data"}), claims={"data": "data"})
+    world.apply(a_claim("data", "10Mi"), database)
+    await world.eventually(lambda: world.is_ready("db"))
+    world.cloud_faults.add(DropBefore(), times=math.inf, path="/v1/volumes")
+    told = await scrape(world, "/metrics")
+    assert not any("kubelet_volume_stats" in series[0] for series in told)
+    assert told["kubelet_running_pods",] == 1
 
 
 async def test_probes_are_counted_until_their_pod_is_gone(autojump_clock, world):

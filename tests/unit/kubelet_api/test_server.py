@@ -17,6 +17,7 @@ from kraftlet_trio.kubelet_api.pod_lists import PodLists
 from kraftlet_trio.kubelet_api.server import KubeletAPI
 from kraftlet_trio.kubelet_api.settings import KubeletAPISettings
 from kraftlet_trio.kubelet_api.usage_source import UsageSource
+from kraftlet_trio.kubelet_api.volume_usage import VolumeSource
 from kraftlet_trio.kubernetes.objects import ObjectMeta
 from kraftlet_trio.kubernetes.pod import Container, Pod, PodSpec
 from kraftlet_trio.kubernetes.store import Store
@@ -53,6 +54,7 @@ def kubelet(kubernetes, api, pods, feed) -> KubeletAPI:
             node_name=NODE,
             # Nobody is asked while nothing runs.
             usage=UsageSource(None, pods, feed),  # type: ignore[arg-type]
+            volumes=VolumeSource(None, "", pods, feed),  # type: ignore[arg-type]
             own=process_metrics,
             probe_measurements=ProbeMeasurements(),
             node=lambda: None,

@@ -76,7 +76,9 @@ def of_web(name: str, make=an_instance, **fields):
     return make(name, tags=(*TAGS, f"k8s.io:container={name}"), **fields)
 
 
-async def test_scrapes_at_once_share_one_request(autojump_clock, source, platform):
+@pytest.mark.parametrize("seconds", [0.5, 5])
+async def test_scrapes_at_once_share_one_request(autojump_clock, source, platform, seconds):
+    platform.seconds = seconds
     read = []
 
     async def scrape() -> None:
