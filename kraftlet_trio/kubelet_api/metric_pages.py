@@ -80,7 +80,7 @@ class MetricPages:
         try:
             return await self.usage.read()
         except CloudError as error:
-            log.info("the containers' use is not known", error=str(error))
+            log.debug("the containers' use is not known", error=str(error))
             return None
 
     def _capacity(self, resource: str) -> float:

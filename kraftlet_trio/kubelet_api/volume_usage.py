@@ -80,9 +80,9 @@ class VolumeSource:
             with trio.fail_after(READ_SECONDS):
                 volumes = await self._cloud.list_volumes(tags=[self._cluster_tag])
         except trio.TooSlowError:
-            log.info("volumes not read", error=f"no answer within {READ_SECONDS:.0f} s")
+            log.debug("volumes not read", error=f"no answer within {READ_SECONDS:.0f} s")
         except CloudError as error:
-            log.info("volumes not read", error=str(error))
+            log.debug("volumes not read", error=str(error))
         else:
             self._volumes = {volume.uuid: volume for volume in volumes}
             self._at = utc_now()

@@ -16,7 +16,16 @@ from tests.e2e.bed.control_plane import ControlPlane
 from tests.e2e.bed.daemon import NODE, Daemon
 from tests.e2e.bed.kubectl import Kubectl
 
-PATHS = ["/pods", "/runningpods/", "/metrics", "/healthz", "/exec/default/web/app", "/nothing"]
+PATHS = [
+    "/pods",
+    "/runningpods/",
+    "/metrics",
+    "/metrics/resource",
+    "/stats/summary",
+    "/healthz",
+    "/exec/default/web/app",
+    "/nothing",
+]
 
 
 @contextmanager
@@ -68,6 +77,8 @@ def test_token_gets_what_its_rights_cover(daemon: Daemon, kubectl: Kubectl) -> N
         headers = {"authorization": f"Bearer {a_token(kubectl, 'scraper')}"}
         with caller(kubectl) as http:
             assert http.get("/metrics", headers=headers).status_code == 200
+            assert http.get("/metrics/resource", headers=headers).status_code == 200
+            assert http.get("/stats/summary", headers=headers).status_code == 403
             refused = http.get("/pods", headers=headers)
             assert refused.status_code == 403
             assert refused.text.startswith(

@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from kraftlet_trio.clock import utc_now
 from kraftlet_trio.http.messages import Request
-from kraftlet_trio.simulators.cloud.faults import DropBefore
+from kraftlet_trio.simulators.cloud.faults import AnswerStatus, Delay, DropBefore
 from kraftlet_trio.simulators.cloud.settings import CloudSettings
 from tests.log_reader import open_ports
 from tests.manifests import NODE, a_claim, a_container, a_pod, a_service
@@ -219,6 +219,21 @@ async def test_the_daemon_tells_how_it_does(autojump_clock, world):
     assert told["rest_client_requests_total", "200", "PATCH", "kubernetes.test"] >= 3
     assert told["kraftlet_cloud_requests_total", "200", "POST", "cloud.test"] >= 3
     assert told["process_resident_memory_bytes",] > 10**6
+
+
+async def test_actors_that_work_and_that_wait_to_try_again_are_told_apart(autojump_clock, world):
+    world.cloud_faults.add(AnswerStatus(400), method="POST", path="/v1/instances", body="nginx")
+    world.cloud_faults.add(Delay(20), method="POST", path="/v1/instances", body="slow")
+    world.apply(a_pod("refused"), a_pod("slow", a_container(image="slow")))
+    await trio.sleep(0.5)
+    told = await scrape(world, "/metrics")
+    assert told["kraftlet_pod_actors", "retrying"] == 1
+    assert told["kraftlet_pod_actors", "working"] == 1
+    await world.eventually(lambda: world.are_ready(2))
+    await trio.sleep(10)
+    told = await scrape(world, "/metrics")
+    assert told["kraftlet_pod_actors", "resting"] == 2
+    assert told["kraftlet_pod_actor_longest_unanswered_seconds",] == 0
 
 
 async def test_every_name_is_explained(autojump_clock, world):
