@@ -22,6 +22,7 @@ T = TypeVar("T")
 
 _WRONG_FORM = (
     ValueError,
+    OverflowError,
     TypeError,
     LookupError,
     AttributeError,

@@ -63,6 +63,11 @@ def test_one_malformed_field_spoils_no_other():
     assert (instance.vcpus, instance.volumes[0].at) == (2, "/v")
 
 
+@pytest.mark.parametrize("number", [float("inf"), float("nan")])
+def test_what_is_no_number_takes_its_default(number):
+    assert structure({"uuid": "u", "vcpus": number, "name": "web"}, Instance).name == "web"
+
+
 @pytest.mark.parametrize("value", [None, [], "x", {}, {"name": "no uuid"}])
 def test_what_is_no_instance_is_an_error(value):
     with pytest.raises(ValueError, match="Instance"):
