@@ -63,6 +63,8 @@ async def _speak(
         nursery.start_soon(_refuse_more, session)
         nursery.start_soon(command.read_sizes)
         end = await served(handler, command)
+        if "stdin" in streams:
+            streams["stdin"].forget()
         for name in ("stdout", "stderr"):
             if name in streams:
                 await streams[name].send_eof()
@@ -70,6 +72,8 @@ async def _speak(
         with suppress(trio.BrokenResourceError):  # nobody wants to know
             await streams["error"].send_all(tell(end))
         await streams["error"].send_eof()
+        # All of it, to a slow reader too: kubectl may well be piped into a pager.
+        await session.outbox.drained()
         nursery.cancel_scope.cancel()
 
 

@@ -79,6 +79,8 @@ class WebSocketSession:
             with self._link:
                 with self._conversation:
                     await speak()
+                    # All of it, to a slow reader too: kubectl may well be piped into a pager.
+                    await self._outbox.drained()
                 self._over = True
                 with trio.move_on_after(FINISH_SECONDS) as finishing:
                     self._put(CloseConnection(code=_NORMAL))

@@ -266,6 +266,23 @@ async def test_command_may_end_while_its_input_waits(autojump_clock):
             await client.wait_closed()
 
 
+async def test_slow_reader_gets_all_of_it(autojump_clock):
+    async def much(streams):
+        await streams.send_stdout(b"x" * 100_000)
+        return CommandEnd(exit_code=3)
+
+    ours, theirs = trio.testing.lockstep_stream_pair()
+    client = SPDYClient(ours)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(partial(serve_spdy_command, theirs, ALL, V4, much))
+        error, _, stdout, _ = await opened(client, "error", "stdin", "stdout", "stderr")
+        await trio.sleep(3600)
+        nursery.start_soon(client.run)
+        assert await stdout.whole() == b"x" * 100_000
+        assert orjson.loads(await error.whole())["reason"] == "NonZeroExitCode"
+        nursery.cancel_scope.cancel()
+
+
 async def test_failed_handler_is_told_as_a_failure(autojump_clock):
     async def fails(streams):
         raise ValueError("secret")

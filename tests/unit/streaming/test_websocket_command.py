@@ -237,6 +237,24 @@ async def test_client_that_does_not_answer_the_close_is_left(autojump_clock):
     assert 1 <= trio.current_time() - started <= 5
 
 
+async def test_slow_reader_gets_all_of_it(autojump_clock):
+    async def much(streams):
+        await streams.send_stdout(b"x" * 100_000)
+        return CommandEnd(exit_code=3)
+
+    ours, theirs = trio.testing.lockstep_stream_pair()
+    client = WebSocketClient(ours)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(partial(serve_websocket_command, theirs, ALL, V5, much))
+        await trio.sleep(3600)
+        nursery.start_soon(client.run)
+        await client.until(lambda: client.close_code)
+        nursery.cancel_scope.cancel()
+    assert client.on(1) == b"x" * 100_000
+    assert orjson.loads(client.on(3))["reason"] == "NonZeroExitCode"
+    assert client.close_code == 1000
+
+
 async def test_handler_that_fails_is_told_as_a_failure(autojump_clock):
     async def fails(streams):
         raise ValueError("secret")
