@@ -6,7 +6,7 @@ mark of how long it is, which is all that there is to tell when something was wr
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Never
@@ -36,6 +36,8 @@ MARK_SECONDS = 10.0
 MARK_AN_INSTANCE_SECONDS = 0.005
 """Added to that for each instance: a look at one costs some 50 µs."""
 
+MARKED_AT_AGES = frozenset({1, 2, 4})
+"""Seconds after its start at which a console is looked at as well: much is written then."""
 FINISH_SECONDS = 2.0
 """How long the deletion of an instance waits for those who follow what it wrote."""
 
@@ -157,24 +159,34 @@ class Consoles:
             question.answered.set()
 
     async def _mark_forever(self) -> Never:
+        all_due = trio.current_time() + self._mark_seconds()
         while True:
-            await trio.sleep(MARK_SECONDS + MARK_AN_INSTANCE_SECONDS * len(self._feed.instances))
-            known = self._feed.instances
-            for uuid in self._marks.keys() - known.keys():
+            await trio.sleep(1.0)
+            if trio.current_time() < all_due:
+                await self._measure(filter(_is_young, self._feed.instances.values()))
+                continue
+            all_due = trio.current_time() + self._mark_seconds()
+            for uuid in self._marks.keys() - self._feed.instances.keys():
                 if self._last.of(uuid) is None:
                     del self._marks[uuid]
-            parts = [
-                ConsolePart(uuid, offset=0, limit=0)
-                for uuid, instance in known.items()
-                if instance.state in _WRITES
-            ]
-            try:
-                reading = await self._cloud.read_consoles(parts)
-            except CloudError as error:
-                log.debug("consoles cannot be measured", error=str(error))
-                continue
-            for uuid, page in reading.pages.items():
-                self._mark(uuid, page)
+            await self._measure(self._feed.instances.values())
+
+    def _mark_seconds(self) -> float:
+        return MARK_SECONDS + MARK_AN_INSTANCE_SECONDS * len(self._feed.instances)
+
+    async def _measure(self, instances: Iterable[Instance]) -> None:
+        parts = [
+            ConsolePart(instance.uuid, offset=0, limit=0)
+            for instance in instances
+            if instance.state in _WRITES
+        ]
+        try:
+            reading = await self._cloud.read_consoles(parts)
+        except CloudError as error:
+            log.debug("consoles cannot be measured", error=str(error))
+            return
+        for uuid, page in reading.pages.items():
+            self._mark(uuid, page)
 
     def _mark(self, uuid: str, page: ConsolePage) -> None:
         time = utc_now()
@@ -182,6 +194,13 @@ class Consoles:
         if page.state == STOPPED and instance is not None and instance.state == STOPPED:
             time = instance.stopped_at or time
         self._marks.setdefault(uuid, Marks()).note(page.available_end, time)
+
+
+def _is_young(instance: Instance) -> bool:
+    """Whether it is to be looked at in this second of its life."""
+    if instance.started_at is None:
+        return False
+    return int((utc_now() - instance.started_at).total_seconds()) in MARKED_AT_AGES
 
 
 @attrs.define(eq=False)

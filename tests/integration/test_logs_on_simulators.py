@@ -321,6 +321,15 @@ async def test_lines_have_the_time_by_which_they_had_appeared(autojump_clock, wo
     assert await logs.read(sinceSeconds=70, tailLines=4) == b"3\n4\n"
 
 
+async def test_first_lines_have_their_times_within_seconds(autojump_clock, world, logs):
+    world.script("talks", log=("hello",))
+    await start(world)
+    started = utc_now()
+    await trio.sleep(100)
+    [time] = times_of(await logs.read(timestamps=True))
+    assert abs((time - started).total_seconds()) < 2.5
+
+
 async def test_lines_of_a_run_that_is_over_are_no_later_than_its_end(autojump_clock, world, logs):
     world.script("talks", run_seconds=5, log=("one",))
     await world.start_daemon()
