@@ -123,7 +123,8 @@ def run_to_show(
             end = status.last_state.terminated
         if not end.container_id:
             raise NoLog(f"{where} is terminated")
-        which = Which.PREVIOUS if nothing_since else Which.LATEST
+        is_present = instance is not None and end.container_id == container_id(instance)
+        which = Which.PREVIOUS if nothing_since and is_present else Which.LATEST
         return LogRun(end.container_id, which, end.finished_at)
     raise NoLog(f"{where} is waiting to start{_why(status)}")
 
@@ -140,7 +141,7 @@ def _ran_nothing(instance: Instance, now: datetime) -> bool:
 def _has_run_nothing(instance: Instance, now: datetime) -> bool:
     """Whether the latest run that is noted has not begun, or not come to anything."""
     is_ahead = run_offsets(instance.tags).starts == instance.start_count
-    return is_ahead or _ran_nothing(instance, now)
+    return is_ahead or instance.state == cloud.STARTING or _ran_nothing(instance, now)
 
 
 def _why(status: ContainerStatus) -> str:

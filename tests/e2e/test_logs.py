@@ -147,13 +147,12 @@ def test_follower_is_told_all_of_a_run_as_it_comes_and_no_more(
     script = "echo begin; for i in 1 2 3 4 5 6; do sleep 0.5; echo $i; done; printf end; exit 1"
     kubectl.apply(a_pod("restarts", **HERE, containers=[shell(script)]))
     eventually(lambda: pod_is_ready(kubectl, "restarts"))
-    follower = subprocess.Popen(
-        [KUBECTL, "logs", "-f", "restarts"],
+    with subprocess.Popen(
+        ["timeout", "30", KUBECTL, "logs", "-f", "restarts"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         env={**os.environ, "KUBECONFIG": str(kubectl.kubeconfig), "HOME": str(kubectl.home)},
-    )
-    try:
+    ) as follower:
         assert follower.stdout is not None
         assert follower.stdout.readline() == b"begin\n"
         came = []
@@ -162,11 +161,8 @@ def test_follower_is_told_all_of_a_run_as_it_comes_and_no_more(
             came.append(time.monotonic())
         # Not all at once, at the end.
         assert came[-1] - came[0] > 1
-        assert follower.communicate(timeout=10)[0] == b"end"
-        assert follower.returncode == 0
-    finally:
-        follower.kill()
-        follower.wait()
+        assert follower.stdout.read() == b"end"
+    assert follower.returncode == 0
     eventually(lambda: restarts(kubectl, "restarts") >= 1)
     whole = "begin\n1\n2\n3\n4\n5\n6\nend"
     assert logs(kubectl, "restarts", "--previous") == whole

@@ -99,12 +99,28 @@ def test_run_that_the_status_does_not_tell_of_yet_counts():
 
 
 @pytest.mark.parametrize(
-    "instance", [UNPULLED, attrs.evolve(STOPPED, tags=("kraftlet:console=2.50.100",))]
+    "instance",
+    [
+        UNPULLED,
+        attrs.evolve(STOPPED, tags=("kraftlet:console=2.50.100",)),
+        an_instance(cloud.STARTING),
+    ],
 )
 def test_run_that_has_not_come_to_anything_hides_none(instance):
     for previous in (False, True):
         run = shown(waiting("ImagePullBackOff"), ended(), instance, previous=previous)
         assert run == LogRun("unikraft://u", Which.PREVIOUS, NOW)
+
+
+def test_new_instance_that_starts_hides_no_log():
+    for previous in (False, True):
+        run = shown(
+            waiting("CrashLoopBackOff"),
+            ended("older"),
+            an_instance(cloud.STARTING, start_count=0, tags=()),
+            previous=previous,
+        )
+        assert run == LogRun("unikraft://older", Which.LATEST, NOW)
 
 
 @pytest.mark.parametrize(
