@@ -18,10 +18,13 @@ from kraftlet_trio.consoles.consoles import Consoles
 from kraftlet_trio.daemon_metrics import DaemonMetrics
 from kraftlet_trio.doorbell import Doorbell
 from kraftlet_trio.http.server import serve
+from kraftlet_trio.kubelet_api.commands import Commands
 from kraftlet_trio.kubelet_api.container_logs import ContainerLogs
 from kraftlet_trio.kubelet_api.health import Health
 from kraftlet_trio.kubelet_api.metric_pages import MetricPages
+from kraftlet_trio.kubelet_api.port_forward import PortForward
 from kraftlet_trio.kubelet_api.run import Listen, run_health_port, run_kubelet_api, stale_feed
+from kraftlet_trio.kubelet_api.running_containers import RunningContainers
 from kraftlet_trio.kubelet_api.usage_source import UsageSource
 from kraftlet_trio.kubelet_api.volume_usage import VolumeSource
 from kraftlet_trio.kubernetes.client import KubernetesClient
@@ -190,6 +193,7 @@ async def _tend_node(
                 owner,
             )
         if settings.kubelet_api is not None:
+            containers = RunningContainers(pods, feed)
             await sources.start(
                 run_kubelet_api,
                 settings.kubelet_api,
@@ -216,6 +220,10 @@ async def _tend_node(
                     node=context.node,
                 ),
                 ContainerLogs(pods, feed, consoles),
+                Commands(containers, cloud.sandbox, consoles),
+                PortForward(
+                    containers, cloud.sandbox, dial if settings.pods.probe_network else None
+                ),
                 listen,
             )
         await sources.start(

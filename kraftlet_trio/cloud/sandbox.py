@@ -29,6 +29,9 @@ LONGEST_WAIT_SECONDS = 30.0
 MOST_WRITE_BYTES = 1024 * 1024
 """Of a file in one request; the plugin takes 2 MiB of JSON."""
 MOST_STDIN_BYTES = 32 * 1024
+_LONGEST_WRITE_SECONDS = 55.0
+_FIRST_LOOK_SECONDS = 0.25
+_LONGEST_LOOK_SECONDS = 2.0
 _CLEAN_UP_SECONDS = 5.0
 _KILLED_WITHIN_SECONDS = 2.0
 
@@ -96,10 +99,28 @@ class SandboxClient:
             exit_code = await self.exit_code(uuid, command)
         finally:
             with trio.move_on_after(_CLEAN_UP_SECONDS, shield=True):
-                await self._free(uuid, command)
+                await self.free(uuid, command)
         if exit_code is None:
             raise CloudUnavailable(f"run {quoted(argv)}: it ended without an exit code")
         return CommandResult(exit_code=exit_code, output=(logs.stdout + logs.stderr)[:most_bytes])
+
+    async def wait_ready(self, uuid: str, within_seconds: float) -> None:
+        """Until the plugin answers: it may be waking up, or starting with its instance.
+
+        Raises ``CloudError`` where it does not in that time, and at once for any reason but these.
+        """
+        give_up_at = trio.current_time() + within_seconds
+        pause = _FIRST_LOOK_SECONDS
+        about = "list commands"
+        while True:
+            try:
+                _data(await self._ask(uuid, about, "GET", "commands"), about)
+                return
+            except (SandboxMissing, CloudUnavailable):
+                if trio.current_time() + pause > give_up_at:
+                    raise
+            await trio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_LOOK_SECONDS)
 
     async def start(
         self,
@@ -177,10 +198,21 @@ class SandboxClient:
         )
 
     async def write_stdin(self, uuid: str, command: str, data: bytes, *, eof: bool = False) -> None:
-        """At most 32 KiB. Raises ``CommandGone`` where it reads no more input."""
+        """At most 32 KiB. Raises ``CommandGone`` where it reads no more input.
+
+        A command that reads nothing of it for some 55 s is ``CloudUnavailable``.
+        """
         about = f"write input of command {command}"
         body = {"data": b64encode(data).decode(), "eof": eof}
-        _data(await self._ask(uuid, about, "POST", _path(command, "stdin"), body), about)
+        answer = await self._ask(
+            uuid,
+            about,
+            "POST",
+            _path(command, "stdin"),
+            body,
+            within_seconds=_LONGEST_WRITE_SECONDS,
+        )
+        _data(answer, about)
 
     async def send_signal(self, uuid: str, command: str, number: int) -> None:
         """Raises ``CommandGone`` where it ended already."""
@@ -194,6 +226,18 @@ class SandboxClient:
         answer = await self._ask(uuid, about, "DELETE", _path(command))
         if answer.status != 404:
             _data(answer, about)
+
+    async def free(self, uuid: str, command: str) -> None:
+        """End it if need be, and have the plugin forget it, as far as that can be done."""
+        try:
+            try:
+                await self.delete(uuid, command)
+            except CloudRefused:
+                await self.send_signal(uuid, command, signal.SIGKILL)
+                await self.wait(uuid, command, _KILLED_WITHIN_SECONDS)
+                await self.delete(uuid, command)
+        except CloudError:
+            return  # it goes with the instance's run at the latest
 
     async def read_file(self, uuid: str, path: str) -> bytes:
         """Raises ``CloudRefused`` where it cannot be read."""
@@ -228,18 +272,6 @@ class SandboxClient:
             left -= slice_seconds
             if left <= 0:
                 return False
-
-    async def _free(self, uuid: str, command: str) -> None:
-        """End it if need be, and have the plugin forget it, as far as that can be done."""
-        try:
-            try:
-                await self.delete(uuid, command)
-            except CloudRefused:
-                await self.send_signal(uuid, command, signal.SIGKILL)
-                await self.wait(uuid, command, _KILLED_WITHIN_SECONDS)
-                await self.delete(uuid, command)
-        except CloudError:
-            return  # it goes with the instance's run at the latest
 
     async def _ask(
         self,

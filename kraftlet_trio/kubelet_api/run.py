@@ -13,10 +13,12 @@ from kraftlet_trio.cloud.instance_feed import InstanceFeed
 from kraftlet_trio.kubelet_api.authentication import Authenticator
 from kraftlet_trio.kubelet_api.authorization import Authorizer
 from kraftlet_trio.kubelet_api.certificate import Pair, self_signed
+from kraftlet_trio.kubelet_api.commands import Commands
 from kraftlet_trio.kubelet_api.container_logs import ContainerLogs
 from kraftlet_trio.kubelet_api.health import Health, HealthPort
 from kraftlet_trio.kubelet_api.metric_pages import MetricPages
 from kraftlet_trio.kubelet_api.pod_lists import PodLists
+from kraftlet_trio.kubelet_api.port_forward import PortForward
 from kraftlet_trio.kubelet_api.server import MAX_BODY_BYTES, KubeletAPI
 from kraftlet_trio.kubelet_api.settings import KubeletAPISettings
 from kraftlet_trio.kubelet_api.tls import (
@@ -70,6 +72,8 @@ async def run_kubelet_api(
     health: Health,
     metric_pages: MetricPages,
     logs: ContainerLogs,
+    commands: Commands,
+    port_forward: PortForward,
     listen: Listen,
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
@@ -86,6 +90,8 @@ async def run_kubelet_api(
         health,
         metric_pages,
         logs,
+        commands,
+        port_forward,
         settings,
     )
     authorities = (

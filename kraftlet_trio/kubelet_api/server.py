@@ -17,11 +17,13 @@ from kraftlet_trio.http.messages import Request, Response, json_response
 from kraftlet_trio.kubelet_api.answers import method_not_allowed, not_found, text
 from kraftlet_trio.kubelet_api.authentication import Authenticator
 from kraftlet_trio.kubelet_api.authorization import Authorizer, Rights, needed_rights
+from kraftlet_trio.kubelet_api.commands import Commands
 from kraftlet_trio.kubelet_api.configz import configuration
 from kraftlet_trio.kubelet_api.container_logs import ContainerLogs
 from kraftlet_trio.kubelet_api.health import Health
 from kraftlet_trio.kubelet_api.metric_pages import MetricPages
 from kraftlet_trio.kubelet_api.pod_lists import PodLists
+from kraftlet_trio.kubelet_api.port_forward import PortForward
 from kraftlet_trio.kubelet_api.review_cache import ReviewFailed
 from kraftlet_trio.kubelet_api.served_requests import ServedRequests, known_method, known_path
 from kraftlet_trio.kubelet_api.settings import KubeletAPISettings
@@ -32,6 +34,9 @@ log = structlog.get_logger()
 
 MAX_BODY_BYTES = 64 * 1024
 """No endpoint reads a body; it comes before the credentials are looked at."""
+
+_STREAMING = ("GET", "POST")
+"""A WebSocket is opened by GET, SPDY by POST."""
 
 
 @attrs.frozen
@@ -48,6 +53,8 @@ class KubeletAPI:
     health: Health
     metric_pages: MetricPages
     logs: ContainerLogs
+    commands: Commands
+    port_forward: PortForward
     settings: KubeletAPISettings
 
     served: ServedRequests = attrs.field(factory=ServedRequests)
@@ -111,6 +118,18 @@ class KubeletAPI:
                 return Endpoint(self._healthz)
             case ["containerLogs", namespace, pod, container]:
                 return Endpoint(partial(self.logs.answer, namespace, pod, container))
+            case ["exec", namespace, pod, *uid, container] if len(uid) <= 1:
+                exec_there = partial(self.commands.exec, namespace, pod, "".join(uid), container)
+                return Endpoint(exec_there, _STREAMING)
+            case ["attach", namespace, pod, *uid, container] if len(uid) <= 1:
+                attach = partial(self.commands.attach, namespace, pod, "".join(uid), container)
+                return Endpoint(attach, _STREAMING)
+            case ["run", namespace, pod, *uid, container] if len(uid) <= 1:
+                run = partial(self.commands.run, namespace, pod, "".join(uid), container)
+                return Endpoint(run, ("POST",))
+            case ["portForward", namespace, pod, *uid] if len(uid) <= 1:
+                forward = partial(self.port_forward.answer, namespace, pod, "".join(uid))
+                return Endpoint(forward, _STREAMING)
             case _:
                 return None
 

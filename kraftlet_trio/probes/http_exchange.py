@@ -47,7 +47,7 @@ async def get(
         CannotProbe: the answer's body broke off.
     """
     try:
-        stream = await dial(request.host, request.port)
+        stream: trio.abc.Stream = await dial(request.host, request.port)
     except OSError as error:
         raise HttpFailed(cannot_connect(error, request.host, request.port)) from error
     at("answer")

@@ -30,11 +30,11 @@ class CommandRunner(Protocol):
     ) -> CommandResult: ...
 
 
-Dial = Callable[[str, int], Awaitable[trio.abc.Stream]]
+Dial = Callable[[str, int], Awaitable[trio.abc.HalfCloseableStream]]
 """Connects to an address and port. Raises ``OSError``; callers bound it in time."""
 
 
-async def open_connection(host: str, port: int) -> trio.abc.Stream:
+async def open_connection(host: str, port: int) -> trio.abc.HalfCloseableStream:
     try:
         return await trio.open_tcp_stream(host, port)
     except ValueError as error:  # a Pod may name any text as its host

@@ -16,7 +16,7 @@ from kraftlet_trio.simulators.cloud.calls import Cloud
 from kraftlet_trio.simulators.cloud.records import Instance
 
 
-async def connect_privately(cloud: Cloud, address: str, port: int) -> trio.abc.Stream:
+async def connect_privately(cloud: Cloud, address: str, port: int) -> trio.abc.HalfCloseableStream:
     """Raises ``OSError`` where there is nobody, or nobody who listens."""
     instance = next((one for one in cloud.account.instances if one.private_ip == address), None)
     if instance is None or not await _is_up(cloud, instance):

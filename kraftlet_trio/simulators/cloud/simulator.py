@@ -119,7 +119,7 @@ class CloudSimulator:
         finally:
             self._keeper.keep_once()
 
-    async def dial(self, address: str, port: int) -> trio.abc.Stream:
+    async def dial(self, address: str, port: int) -> trio.abc.HalfCloseableStream:
         """Connect to an instance at its private address, from inside of the platform's network.
 
         Wakes it up, as all private traffic does. Raises ``OSError``.

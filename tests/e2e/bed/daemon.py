@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import attrs
@@ -22,6 +23,8 @@ class Daemon:
     log_level: str = "debug"
     node: str = NODE
     address: str = "127.0.0.1"
+    options: Mapping[str, str] = attrs.field(factory=dict)
+    """More of its environment."""
     _process: Process | None = None
 
     @property
@@ -50,6 +53,7 @@ class Daemon:
                 "KRAFTLET_UKC_DEFAULT_METRO": self.cloud_url,
                 "KRAFTLET_UKC_TOKEN_FILE": str(token),
                 "KRAFTLET_LOG_LEVEL": self.log_level,
+                **self.options,
             },
         )
 

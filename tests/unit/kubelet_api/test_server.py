@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import orjson
 import pytest
 
@@ -10,10 +12,13 @@ from kraftlet_trio.consoles.consoles import Consoles
 from kraftlet_trio.http.messages import Request, Response
 from kraftlet_trio.kubelet_api.authentication import Authenticator
 from kraftlet_trio.kubelet_api.authorization import Authorizer
+from kraftlet_trio.kubelet_api.commands import Commands
 from kraftlet_trio.kubelet_api.container_logs import ContainerLogs
 from kraftlet_trio.kubelet_api.health import Health
 from kraftlet_trio.kubelet_api.metric_pages import MetricPages
 from kraftlet_trio.kubelet_api.pod_lists import PodLists
+from kraftlet_trio.kubelet_api.port_forward import PortForward
+from kraftlet_trio.kubelet_api.running_containers import RunningContainers
 from kraftlet_trio.kubelet_api.server import KubeletAPI
 from kraftlet_trio.kubelet_api.settings import KubeletAPISettings
 from kraftlet_trio.kubelet_api.usage_source import UsageSource
@@ -28,7 +33,10 @@ from tests.unit.kubelet_api.reviewing import NODE
 METRICS = ["/metrics", "/metrics/resource", "/metrics/cadvisor", "/metrics/probes"]
 PATHS = ["/pods", "/runningpods/", "/runningpods", *METRICS, "/healthz", "/healthz/ping"]
 PATHS += ["/containerLogs/default/web/app"]
-ELSEWHERE = ["/", "/nothing", "/pods/x", "/exec/ns/pod/c", "/containerLogs/a/b", "//pods", "/.."]
+STREAMS = ["/exec/default/web/app", "/exec/default/web/u-1/app", "/attach/default/web/app"]
+STREAMS += ["/portForward/default/web", "/portForward/default/web/u-1"]
+ACTS = [*STREAMS, "/run/default/web/app"]
+ELSEWHERE = ["/", "/nothing", "/pods/x", "/exec/ns/pod", "/containerLogs/a/b", "//pods", "/.."]
 TOKEN = {"authorization": "Bearer ada"}
 
 
@@ -45,6 +53,9 @@ def feed() -> InstanceFeed:
 @pytest.fixture
 def kubelet(kubernetes, api, pods, feed) -> KubeletAPI:
     api.tokens["ada"] = {"username": "ada"}
+    nobody: Any = None  # who is not asked here
+    consoles = Consoles(nobody, feed)
+    containers = RunningContainers(pods, feed)
     return KubeletAPI(
         Authenticator(kubernetes),
         Authorizer(kubernetes, NODE),
@@ -52,14 +63,15 @@ def kubelet(kubernetes, api, pods, feed) -> KubeletAPI:
         Health(),
         MetricPages(
             node_name=NODE,
-            # Nobody is asked while nothing runs.
-            usage=UsageSource(None, pods, feed),  # type: ignore[arg-type]
-            volumes=VolumeSource(None, "", pods, feed),  # type: ignore[arg-type]
+            usage=UsageSource(nobody, pods, feed),
+            volumes=VolumeSource(nobody, "", pods, feed),
             own=process_metrics,
             probe_measurements=ProbeMeasurements(),
             node=lambda: None,
         ),
-        ContainerLogs(pods, feed, Consoles(None, feed)),  # type: ignore[arg-type]
+        ContainerLogs(pods, feed, consoles),
+        Commands(containers, nobody, consoles),
+        PortForward(containers, nobody, None),
         KubeletAPISettings(host="", port=10250, address="192.0.2.1"),
     )
 
@@ -78,7 +90,7 @@ def admin(kubelet, api):
     return ask
 
 
-@pytest.mark.parametrize("path", PATHS + ELSEWHERE)
+@pytest.mark.parametrize("path", PATHS + ACTS + ELSEWHERE)
 @pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
 async def test_no_path_answers_without_credentials(autojump_clock, kubelet, api, path, method):
     answer = await kubelet.answer(Request(method=method, path=path))
@@ -86,14 +98,14 @@ async def test_no_path_answers_without_credentials(autojump_clock, kubelet, api,
     assert not api.requests
 
 
-@pytest.mark.parametrize("path", PATHS + ELSEWHERE)
+@pytest.mark.parametrize("path", PATHS + ACTS + ELSEWHERE)
 async def test_no_path_answers_to_a_token_that_is_not_accepted(autojump_clock, kubelet, path):
     headers = {"authorization": "Bearer expired-or-for-somebody-else"}
     answer = await kubelet.answer(Request(method="GET", path=path, headers=headers))
     assert (answer.status, answer.body) == (401, b"Unauthorized")
 
 
-@pytest.mark.parametrize("path", PATHS + ELSEWHERE)
+@pytest.mark.parametrize("path", PATHS + ACTS + ELSEWHERE)
 async def test_no_path_answers_to_a_user_without_rights(autojump_clock, kubelet, path):
     answer = await kubelet.answer(Request(method="GET", path=path, headers=TOKEN))
     assert answer.status == 403
@@ -135,6 +147,12 @@ async def test_unknown_paths_are_not_found(autojump_clock, admin, path):
 async def test_other_methods_are_not_allowed(autojump_clock, admin, path):
     answer = await admin(path, "DELETE")
     assert (answer.status, answer.headers["allow"]) == (405, "GET")
+
+
+@pytest.mark.parametrize("path", STREAMS)
+async def test_streams_are_opened_by_either_method(autojump_clock, admin, path):
+    answer = await admin(path, "DELETE")
+    assert (answer.status, answer.headers["allow"]) == (405, "GET, POST")
 
 
 async def test_pods_are_as_the_api_server_sends_them(autojump_clock, admin, api):
