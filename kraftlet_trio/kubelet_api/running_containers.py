@@ -7,13 +7,12 @@ from urllib.parse import unquote
 import attrs
 
 from kraftlet_trio.cloud.instance_feed import InstanceFeed
-from kraftlet_trio.cloud.objects import DRAINING, RUNNING, STANDBY, Instance
+from kraftlet_trio.cloud.objects import Instance
 from kraftlet_trio.cloud.sandbox import PLUGIN
 from kraftlet_trio.kubernetes.pod import Container, Pod
 from kraftlet_trio.kubernetes.store import Store
+from kraftlet_trio.mapping.container_state import is_alive
 from kraftlet_trio.mapping.names import container_of
-
-_RUNS = (RUNNING, DRAINING, STANDBY)
 
 
 class NotThere(Exception):
@@ -49,7 +48,7 @@ class RunningContainers:
         instances = {
             container_of(instance.tags): instance
             for instance in self._feed.of_pod(pod.metadata.uid).values()
-            if instance.state in _RUNS
+            if is_alive(instance)
         }
         return [
             (container, instances[container.name])
