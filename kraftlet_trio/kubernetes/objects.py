@@ -211,6 +211,8 @@ class NodeStatus:
     addresses: tuple[NodeAddress, ...] = ()
     node_info: Mapping[str, Any] = attrs.field(factory=dict)
     daemon_endpoints: Mapping[str, Any] = attrs.field(factory=dict)
+    declared_features: tuple[str, ...] = ()
+    """Sorted; API servers before 1.35 drop it."""
 
 
 @attrs.frozen(kw_only=True)

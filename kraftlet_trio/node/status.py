@@ -21,6 +21,9 @@ PLATFORM_HEALTHY = "UnikraftPlatformHealthy"
 KUBERNETES_VERSION = "v1.37.0"
 """The release whose kubelet this node behaves like; version-skew checks read it."""
 
+DECLARED_FEATURES = ("ExtendWebSocketsToKubelet",)
+"""With it the API server passes clients' WebSockets on, and need not translate them to SPDY."""
+
 
 def node_status(
     settings: NodeSettings, platform: Platform, previous: Iterable[Condition], now: datetime
@@ -47,6 +50,7 @@ def node_status(
         else (),
         node_info=_node_info(settings),
         daemon_endpoints={"kubeletEndpoint": {"Port": settings.kubelet_port}},
+        declared_features=DECLARED_FEATURES,
     )
 
 
@@ -113,6 +117,7 @@ def status_patch(
         "conditions": conditions,
         "nodeInfo": dict(status.node_info),
         "daemonEndpoints": dict(status.daemon_endpoints),
+        "declaredFeatures": list(status.declared_features),
         # Merged by type, the list could not hold two addresses of one type.
         "addresses": [
             {"$patch": "replace"},

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
 
+import structlog
+
 from kraftlet_trio.http.messages import Request, Response, Upgraded
 from kraftlet_trio.streaming.forwarding import PortDial
 from kraftlet_trio.streaming.remote_command import CommandHandler, WantedStreams
@@ -33,8 +35,11 @@ from kraftlet_trio.streaming.websocket_port_forward import (
     serve_websocket_tunnel,
 )
 
+log = structlog.get_logger()
+
 SPDY = "SPDY/3.1"
 _OFFERED = "x-stream-protocol-version"
+_CHOSEN = "X-Stream-Protocol-Version"
 _ACCEPTED = "x-accepted-stream-protocol-versions"
 
 
@@ -113,7 +118,7 @@ def _spdy_protocol(headers: Mapping[str, str], supported: Sequence[str]) -> str 
 
 
 def _spdy_headers(protocol: str) -> Mapping[str, str]:
-    return {"connection": "Upgrade", "upgrade": SPDY, "X-Stream-Protocol-Version": protocol}
+    return {"connection": "Upgrade", "upgrade": SPDY, _CHOSEN: protocol}
 
 
 def _listed(headers: Mapping[str, str], name: str) -> list[str]:
@@ -122,7 +127,12 @@ def _listed(headers: Mapping[str, str], name: str) -> list[str]:
 
 
 def _switching(headers: Mapping[str, str], serve: Upgraded) -> Response:
+    log.debug("connection upgraded", to=headers["upgrade"], protocol=_named(headers))
     return Response(status=HTTPStatus.SWITCHING_PROTOCOLS, headers=headers, upgrade=serve)
+
+
+def _named(headers: Mapping[str, str]) -> str | None:
+    return headers.get("sec-websocket-protocol", headers.get(_CHOSEN))
 
 
 def _refused(refused: Refused) -> Response:
