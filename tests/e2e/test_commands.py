@@ -12,6 +12,7 @@ import pty
 import re
 import select
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -31,6 +32,7 @@ from tests.e2e.bed.cloud import Cloud, running_cloud
 from tests.e2e.bed.daemon import Daemon
 from tests.e2e.bed.expectations import pod_is_ready
 from tests.e2e.bed.kubectl import KUBECTL, Kubectl
+from tests.e2e.bed.processes import free_port
 from tests.e2e.bed.waiting import eventually
 from tests.e2e.bed.workloads import a_pod
 
@@ -264,22 +266,30 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
-http.server.ThreadingHTTPServer((os.environ["UKC_SIM_IP"], 8080), Handler).serve_forever()
+server = http.server.ThreadingHTTPServer((ADDRESS), Handler)
+open("serves", "w").close()
+server.serve_forever()
 """
+
+
+def a_server(name: str, address: str) -> dict[str, Any]:
+    """Of HTTP: it sends back what is posted to it. *address* is Python."""
+    container = {
+        "name": "app",
+        "image": "busybox",
+        "command": [sys.executable, "-c", SERVER.replace("ADDRESS", address)],
+        "ports": [{"containerPort": 8080}],
+        "readinessProbe": {"exec": {"command": ["test", "-e", "serves"]}, "periodSeconds": 1},
+    }
+    pod = a_pod(name, **HERE, containers=[container])
+    # Its address is one of this machine's: traffic to it neither counts nor wakes.
+    pod["metadata"]["annotations"] = {f"{POD_PREFIX}scale_to_zero.policy": "off"}
+    return pod
 
 
 @pytest.fixture(scope="module")
 def web(daemon: Daemon, kubectl: Kubectl) -> None:
-    container = {
-        "name": "app",
-        "image": "busybox",
-        "command": [sys.executable, "-c", SERVER],
-        "ports": [{"containerPort": 8080}],
-    }
-    pod = a_pod("web", **HERE, containers=[container])
-    # Its address is one of this machine's: traffic to it neither counts nor wakes.
-    pod["metadata"]["annotations"] = {f"{POD_PREFIX}scale_to_zero.policy": "off"}
-    kubectl.apply(pod)
+    kubectl.apply(a_server("web", 'os.environ["UKC_SIM_IP"], 8080'))
     eventually(lambda: pod_is_ready(kubectl, "web"))
 
 
@@ -323,3 +333,53 @@ def test_twenty_four_connections_are_forwarded_at_once(web, environment) -> None
     with forwarded(environment, "pod/web", 8080) as port, ThreadPoolExecutor(24) as pool:
         eventually(lambda: ask(port))
         assert list(pool.map(ask, [port] * 24)) == [True] * 24
+
+
+def test_the_python_client_executes_commands(daemon, environment) -> None:
+    script = "read line; echo got $line; echo oops >&2; seq 100000; exit 42"
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.e2e.bed.python_client", "box", "sh", "-c", script],
+        input=b"something\n",
+        capture_output=True,
+        env=environment,
+        timeout=60,
+    )
+    assert done.returncode == 42, done.stderr
+    numbers = [str(number).encode() for number in range(1, 100_001)]
+    assert done.stdout.splitlines() == [b"got something", *numbers]
+    assert done.stderr == b"oops\n"
+
+
+@pytest.fixture
+def far_daemon(daemon: Daemon) -> Iterator[Daemon]:
+    """The same, but not on the instances' private network."""
+    near = daemon.options
+    for options in ({**near, "KRAFTLET_PROBE_NETWORK": "none"}, near):
+        daemon.stop()
+        daemon.options = options
+        daemon.start()
+        daemon.wait_until_ready()
+        if options is not near:
+            yield daemon
+
+
+def test_ports_are_reached_through_the_container_where_the_network_is_not(
+    far_daemon, environment, kubectl
+) -> None:
+    port = free_port()
+    kubectl.apply(a_server("inner", f'"127.0.0.1", {port}'))
+    eventually(lambda: pod_is_ready(kubectl, "inner"))
+    body = os.urandom(200_000)
+    with (
+        forwarded(environment, "pod/inner", port) as local,
+        httpx.Client(trust_env=False, timeout=30) as client,
+    ):
+        for _ in range(3):
+            assert client.post(f"http://127.0.0.1:{local}/", content=body).content == body
+    kubectl("delete", "pod", "inner", "--grace-period=1")
+
+
+def test_a_port_where_nobody_listens_is_said(daemon, environment) -> None:
+    with socket.socket() as connection, forwarded(environment, "pod/box", 9) as port:
+        connection.connect(("127.0.0.1", port))
+        assert connection.recv(1) == b""
