@@ -12,7 +12,7 @@ from kraftlet_trio.registry.reference import (
 )
 
 DOMAINS = st.from_regex(
-    r"[a-zA-Z0-9]{1,5}(\.[a-zA-Z0-9-]{0,3}[a-z])?(:[0-9]{1,5})?", fullmatch=True
+    r"[a-zA-Z0-9]{1,5}(\.[a-zA-Z0-9]([a-zA-Z0-9-]{0,2}[a-z])?)?(:[0-9]{1,5})?", fullmatch=True
 )
 PATHS = st.from_regex(r"[a-z0-9]{1,4}(([._]|__|-{1,3}|/)[a-z0-9]{1,4}){0,4}", fullmatch=True)
 TAGS = st.one_of(
