@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: demo test lint e2e bench lock controlplane virtual-kubelet-suite metrics-server clean
+.PHONY: demo test lint e2e bench bench-streams lock controlplane virtual-kubelet-suite metrics-server clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/kraftlet-trio demo $(ARGS)
@@ -38,6 +38,10 @@ e2e: $(VENV)/.dev controlplane virtual-kubelet-suite metrics-server
 # How many Pods: make bench ARGS=1000
 bench: $(VENV)/.dev controlplane
 	$(BIN)/python -m tests.benchmarks.pods $(ARGS)
+
+# Beside followed logs and commands: make bench-streams ARGS="--logs 200 --commands 50"
+bench-streams: $(VENV)/.dev controlplane
+	$(BIN)/python -m tests.benchmarks.streams $(ARGS)
 
 # Resolves anew within the bounds of pyproject.toml; the later locks follow the earlier ones.
 COMPILE := CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --upgrade --generate-hashes \
