@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from urllib.parse import unquote
 
 import attrs
 import structlog
@@ -38,21 +39,19 @@ MOST_RUN_OUTPUT_BYTES = 1024 * 1024
 
 @attrs.frozen
 class Commands:
-    """The parts of paths are percent-encoded still; a *uid* is empty where the path has none."""
+    """Their *path* is as ``RunningContainers.container`` takes it."""
 
     _containers: RunningContainers
     _sandbox: SandboxClient
     _consoles: Consoles
 
-    async def exec(
-        self, namespace: str, pod: str, uid: str, container: str, request: Request
-    ) -> Response:
+    async def exec(self, request: Request, *path: str) -> Response:
         argv = [value for name, value in request.query if name == "command"]
         try:
             wanted = _wanted(request)
             if not argv:
                 raise NotThere(400, "you must specify the command: ?command=…&command=…")
-            instance = await self._able(namespace, pod, uid, container)
+            instance = await self._able(*path)
         except NotThere as refusal:
             return text(str(refusal), refusal.status)
         relay = relay_terminal if wanted.tty else relay_command
@@ -60,15 +59,13 @@ class Commands:
             request, wanted, partial(relay, self._sandbox, instance.uuid, argv)
         )
 
-    async def run(
-        self, namespace: str, pod: str, uid: str, container: str, request: Request
-    ) -> Response:
+    async def run(self, request: Request, *path: str) -> Response:
         """Its words are split at single spaces; both its streams are in the answer."""
         argv = dict(request.query).get("cmd", "").split(" ")
         try:
             if not argv[0]:
                 raise NotThere(400, "you must specify the command: ?cmd=…")
-            instance = await self._able(namespace, pod, uid, container)
+            instance = await self._able(*path)
             result = await self._sandbox.run(
                 instance.uuid,
                 argv,
@@ -84,45 +81,42 @@ class Commands:
             return text(f"command {quoted(argv)} exited with {result.exit_code}: {output}", 500)
         return Response(headers={"content-type": "text/plain"}, body=result.output)
 
-    async def attach(
-        self, namespace: str, pod_name: str, uid: str, container: str, request: Request
-    ) -> Response:
+    async def attach(self, request: Request, *path: str) -> Response:
         """What the console shows from now on, until the container's run is over."""
         try:
             wanted = _wanted(request)
-            pod = self._containers.pod(namespace, pod_name, uid)
-            spec, instance = self._containers.container(pod, container)
+            _, container, instance = self._containers.container(*path)
             if wanted.stdin:
                 raise NotThere(
                     400,
-                    f"the standard input of container {spec.name} cannot be reached on Unikraft "
-                    "Cloud; attach without it, or use exec",
+                    f"the standard input of container {container.name} cannot be reached on "
+                    "Unikraft Cloud; attach without it, or use exec",
                 )
-            if wanted.tty != spec.tty:
-                has = "has a terminal" if spec.tty else "has no terminal"
-                raise NotThere(400, f"container {spec.name} {has}: ask for tty={int(spec.tty)}")
+            if wanted.tty != container.tty:
+                has = "has a terminal" if container.tty else "has no terminal"
+                cure = f"ask for tty={int(container.tty)}"
+                raise NotThere(400, f"container {container.name} {has}: {cure}")
             run = RunLog(self._consoles, instance.uuid, Which.LATEST, None)
             extent = await run.measure()
         except NotThere as refusal:
             return text(str(refusal), refusal.status)
         except ResourceNotFound:
-            return text(f'container not found ("{container}")', 500)
+            return text(f'container not found ("{unquote(path[-1])}")', 500)
         except CloudError as error:
             return text(f"Unikraft Cloud does not tell what the console shows: {error}", 503)
         return upgrade_to_command(request, wanted, partial(_show_console, run, extent))
 
-    async def _able(self, namespace: str, pod_name: str, uid: str, container: str) -> Instance:
+    async def _able(self, *path: str) -> Instance:
         """The container's instance, once it executes commands. Raises ``NotThere``."""
-        pod = self._containers.pod(namespace, pod_name, uid)
-        spec, instance = self._containers.container(pod, container)
+        pod, container, instance = self._containers.container(*path)
         if not executes_commands(instance):
-            raise NotThere(501, _no_sandbox(pod, spec.name))
+            raise NotThere(501, _no_sandbox(pod, container.name))
         try:
             await self._sandbox.wait_ready(instance.uuid, READY_SECONDS)
         except CloudUnavailable as error:
-            raise NotThere(503, f"container {spec.name} does not answer: {error}") from error
+            raise NotThere(503, f"container {container.name} does not answer: {error}") from error
         except CloudError as error:
-            raise NotThere(500, f"container {spec.name}: {error}") from error
+            raise NotThere(500, f"container {container.name}: {error}") from error
         return instance
 
 

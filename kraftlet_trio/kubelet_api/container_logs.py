@@ -40,7 +40,7 @@ class ContainerLogs:
     _consoles: Consoles
 
     async def answer(
-        self, namespace: str, pod_name: str, container: str, request: Request
+        self, request: Request, namespace: str, pod_name: str, container: str
     ) -> Response:
         """The parts of the path are percent-encoded still."""
         pod_name, container = unquote(pod_name), unquote(container)

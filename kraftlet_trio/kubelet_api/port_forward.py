@@ -35,10 +35,10 @@ class PortForward:
     _dial: Dial | None
     """To private addresses; None where the daemon does not reach them."""
 
-    async def answer(self, namespace: str, pod_name: str, uid: str, request: Request) -> Response:
-        """The parts of the path are percent-encoded still."""
+    async def answer(self, request: Request, *path: str) -> Response:
+        """*path* is as ``RunningContainers.pod`` takes it."""
         try:
-            pod = self._containers.pod(namespace, pod_name, uid)
+            pod = self._containers.pod(*path)
             if not self._containers.of_pod(pod):
                 raise NotThere(500, f"no container of Pod {pod.metadata.name} runs")
         except NotThere as refusal:

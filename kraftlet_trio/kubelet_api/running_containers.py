@@ -28,20 +28,24 @@ class RunningContainers:
     _pods: Store[Pod]
     _feed: InstanceFeed
 
-    def pod(self, namespace: str, name: str, uid: str) -> Pod:
-        """All are percent-encoded; *uid* may be empty. Raises ``NotThere``."""
+    def pod(self, namespace: str, name: str, *uid: str) -> Pod:
+        """All are percent-encoded. Raises ``NotThere``."""
         pod = self._pods.by_name(unquote(namespace), unquote(name))
-        if pod is None or (uid and pod.metadata.uid != unquote(uid)):
+        if pod is None or any(pod.metadata.uid != unquote(one) for one in uid):
             raise NotThere(404, "pod does not exist")
         return pod
 
-    def container(self, pod: Pod, name: str) -> tuple[Container, Instance]:
-        """*name* is percent-encoded. Raises ``NotThere`` where it does not run."""
-        name = unquote(name)
+    def container(self, *path: str) -> tuple[Pod, Container, Instance]:
+        """By namespace, Pod, perhaps its uid, and container, all of them percent-encoded.
+
+        Raises ``NotThere`` where it does not run.
+        """
+        *of_pod, name = path
+        pod = self.pod(*of_pod)
         for container, instance in self.of_pod(pod):
-            if container.name == name:
-                return container, instance
-        raise NotThere(500, f'container not found ("{name}")')
+            if container.name == unquote(name):
+                return pod, container, instance
+        raise NotThere(500, f'container not found ("{unquote(name)}")')
 
     def of_pod(self, pod: Pod) -> list[tuple[Container, Instance]]:
         """The containers that run, as the Pod's spec has them in order: main ones come first."""

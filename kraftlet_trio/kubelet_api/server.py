@@ -6,8 +6,7 @@ path: without credentials no path can be told from another.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from functools import partial
+from collections.abc import Awaitable, Callable, Sequence
 
 import attrs
 import structlog
@@ -40,9 +39,24 @@ _STREAMING = ("GET", "POST")
 
 
 @attrs.frozen
-class Endpoint:
-    handler: Callable[[Request], Awaitable[Response]]
+class Route:
+    pattern: str
+    """A path of which a word in braces stands for any one, and ``*`` at the end for any number."""
+    handler: Callable[..., Awaitable[Response]]
+    """Gets the request and these words, percent-encoded still."""
     methods: tuple[str, ...] = ("GET",)
+
+    def words(self, path: str) -> list[str] | None:
+        """What stands in *path* for the braces; None where it is another path."""
+        pattern, given = self.pattern.split("/"), path.split("/")
+        if pattern[-1] == "*":
+            given = [*given[: len(pattern) - 1], "*"]
+        if len(pattern) != len(given):
+            return None
+        pairs = list(zip(pattern, given, strict=True))
+        if any(word != there for word, there in pairs if not word.startswith("{")):
+            return None
+        return [there for word, there in pairs if word.startswith("{")]
 
 
 @attrs.frozen
@@ -77,12 +91,12 @@ class KubeletAPI:
         refusal = await self._refusal(user, needed_rights(request.method, request.path))
         if refusal is not None:
             return refusal
-        endpoint = self._endpoint(request.path)
-        if endpoint is None:
-            return not_found()
-        if request.method not in endpoint.methods:
-            return method_not_allowed(*endpoint.methods)
-        return await endpoint.handler(request)
+        for route in self.routes:
+            if (words := route.words(request.path)) is not None:
+                if request.method not in route.methods:
+                    return method_not_allowed(*route.methods)
+                return await route.handler(request, *words)
+        return not_found()
 
     async def _refusal(self, user: UserInfo, rights: Rights) -> Response | None:
         wanted = (
@@ -96,42 +110,32 @@ class KubeletAPI:
             return text(f"Authorization error {wanted}", 500)
         return None if allowed else text(f"Forbidden {wanted}\n", 403)
 
-    def _endpoint(self, path: str) -> Endpoint | None:
-        match path.removeprefix("/").split("/"):
-            case ["pods"]:
-                return Endpoint(self._pods)
-            case ["runningpods"] | ["runningpods", ""]:
-                return Endpoint(self._running_pods)
-            case ["metrics"]:
-                return Endpoint(self._metrics)
-            case ["metrics", "resource"]:
-                return Endpoint(self.metric_pages.resource)
-            case ["metrics", "cadvisor"]:
-                return Endpoint(self.metric_pages.cadvisor)
-            case ["metrics", "probes"]:
-                return Endpoint(self.metric_pages.probes)
-            case ["stats", "summary"] | ["stats", "summary", ""]:
-                return Endpoint(self.metric_pages.summary, ("GET", "POST"))
-            case ["configz"]:
-                return Endpoint(self._configz)
-            case ["healthz", *_]:
-                return Endpoint(self._healthz)
-            case ["containerLogs", namespace, pod, container]:
-                return Endpoint(partial(self.logs.answer, namespace, pod, container))
-            case ["exec", namespace, pod, *uid, container] if len(uid) <= 1:
-                exec_there = partial(self.commands.exec, namespace, pod, "".join(uid), container)
-                return Endpoint(exec_there, _STREAMING)
-            case ["attach", namespace, pod, *uid, container] if len(uid) <= 1:
-                attach = partial(self.commands.attach, namespace, pod, "".join(uid), container)
-                return Endpoint(attach, _STREAMING)
-            case ["run", namespace, pod, *uid, container] if len(uid) <= 1:
-                run = partial(self.commands.run, namespace, pod, "".join(uid), container)
-                return Endpoint(run, ("POST",))
-            case ["portForward", namespace, pod, *uid] if len(uid) <= 1:
-                forward = partial(self.port_forward.answer, namespace, pod, "".join(uid))
-                return Endpoint(forward, _STREAMING)
-            case _:
-                return None
+    @property
+    def routes(self) -> Sequence[Route]:
+        """All there is behind the port."""
+        commands, pages = self.commands, self.metric_pages
+        return (
+            Route("/pods", self._pods),
+            Route("/runningpods", self._running_pods),
+            Route("/runningpods/", self._running_pods),
+            Route("/metrics", self._metrics),
+            Route("/metrics/resource", pages.resource),
+            Route("/metrics/cadvisor", pages.cadvisor),
+            Route("/metrics/probes", pages.probes),
+            Route("/stats/summary", pages.summary, ("GET", "POST")),
+            Route("/stats/summary/", pages.summary, ("GET", "POST")),
+            Route("/configz", self._configz),
+            Route("/healthz/*", self._healthz),
+            Route("/containerLogs/{namespace}/{pod}/{container}", self.logs.answer),
+            Route("/exec/{namespace}/{pod}/{container}", commands.exec, _STREAMING),
+            Route("/exec/{namespace}/{pod}/{uid}/{container}", commands.exec, _STREAMING),
+            Route("/attach/{namespace}/{pod}/{container}", commands.attach, _STREAMING),
+            Route("/attach/{namespace}/{pod}/{uid}/{container}", commands.attach, _STREAMING),
+            Route("/run/{namespace}/{pod}/{container}", commands.run, ("POST",)),
+            Route("/run/{namespace}/{pod}/{uid}/{container}", commands.run, ("POST",)),
+            Route("/portForward/{namespace}/{pod}", self.port_forward.answer, _STREAMING),
+            Route("/portForward/{namespace}/{pod}/{uid}", self.port_forward.answer, _STREAMING),
+        )
 
     async def _pods(self, _request: Request) -> Response:
         try:

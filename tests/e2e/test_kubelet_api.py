@@ -24,6 +24,9 @@ PATHS = [
     "/stats/summary",
     "/healthz",
     "/exec/default/web/app",
+    "/attach/default/web/app",
+    "/portForward/default/web",
+    "/run/default/web/app",
     "/nothing",
 ]
 
@@ -67,26 +70,68 @@ def test_token_for_another_audience_is_nobodys(daemon: Daemon, kubectl: Kubectl)
 
 
 def test_token_gets_what_its_rights_cover(daemon: Daemon, kubectl: Kubectl) -> None:
-    kubectl("create", "serviceaccount", "scraper", "--namespace=default")
-    kubectl("create", "clusterrole", "scraper", "--verb=get", "--resource=nodes/metrics")
+    with bound(kubectl, "scraper", "get", "nodes/metrics") as headers, caller(kubectl) as http:
+        assert http.get("/metrics", headers=headers).status_code == 200
+        assert http.get("/metrics/resource", headers=headers).status_code == 200
+        assert http.get("/stats/summary", headers=headers).status_code == 403
+        refused = http.get("/pods", headers=headers)
+        assert refused.status_code == 403
+        assert refused.text.startswith(
+            "Forbidden (user=system:serviceaccount:default:scraper, verb=get, resource=nodes, "
+        )
+
+
+@contextmanager
+def bound(kubectl: Kubectl, name: str, verb: str, resource: str) -> Iterator[dict[str, str]]:
+    """The headers of an account with that right."""
+    kubectl("create", "serviceaccount", name, "--namespace=default")
+    kubectl("create", "clusterrole", name, f"--verb={verb}", f"--resource={resource}")
     kubectl(
-        *("create", "clusterrolebinding", "scraper"),
-        *("--clusterrole=scraper", "--serviceaccount=default:scraper"),
+        *("create", "clusterrolebinding", name),
+        *(f"--clusterrole={name}", f"--serviceaccount=default:{name}"),
     )
     try:
-        headers = {"authorization": f"Bearer {a_token(kubectl, 'scraper')}"}
-        with caller(kubectl) as http:
-            assert http.get("/metrics", headers=headers).status_code == 200
-            assert http.get("/metrics/resource", headers=headers).status_code == 200
-            assert http.get("/stats/summary", headers=headers).status_code == 403
-            refused = http.get("/pods", headers=headers)
-            assert refused.status_code == 403
-            assert refused.text.startswith(
-                "Forbidden (user=system:serviceaccount:default:scraper, verb=get, resource=nodes, "
-            )
+        yield {"authorization": f"Bearer {a_token(kubectl, name)}"}
     finally:
-        kubectl("delete", "clusterrolebinding,clusterrole", "scraper")
-        kubectl("delete", "serviceaccount", "scraper", "--namespace=default")
+        kubectl("delete", "clusterrolebinding,clusterrole", name)
+        kubectl("delete", "serviceaccount", name, "--namespace=default")
+
+
+WEBSOCKET = {
+    "connection": "Upgrade",
+    "upgrade": "websocket",
+    "sec-websocket-version": "13",
+    "sec-websocket-key": "AAAAAAAAAAAAAAAAAAAAAA==",
+}
+
+
+def test_who_may_look_may_not_act(daemon: Daemon, kubectl: Kubectl) -> None:
+    with bound(kubectl, "viewer", "get", "nodes/proxy") as viewer, caller(kubectl) as http:
+        assert http.get("/pods", headers=viewer).status_code == 200
+        for path in (
+            "/exec/default/web/app",
+            "/attach/default/web/app",
+            "/portForward/default/web",
+        ):
+            for method in ("GET", "POST"):
+                for more in ({}, WEBSOCKET):
+                    answer = http.request(
+                        method, f"{path}?command=id&output=1", headers=viewer | more
+                    )
+                    assert answer.status_code == 403
+                    assert "verb=create" in answer.text
+        assert http.post("/run/default/web/app?cmd=id", headers=viewer).status_code == 403
+    with bound(kubectl, "actor", "create", "nodes/proxy") as actor, caller(kubectl) as http:
+        answer = http.get("/exec/default/web/app?command=id&output=1", headers=actor | WEBSOCKET)
+        assert (answer.status_code, answer.text) == (404, "pod does not exist")
+
+
+def test_token_of_a_deleted_account_is_nobodys(daemon: Daemon, kubectl: Kubectl) -> None:
+    kubectl("create", "serviceaccount", "gone", "--namespace=default")
+    token = a_token(kubectl, "gone")
+    kubectl("delete", "serviceaccount", "gone", "--namespace=default")
+    with caller(kubectl) as http:
+        assert statuses(http, token) == {401}
 
 
 def test_the_api_servers_certificate_gets_all(

@@ -32,11 +32,18 @@ from tests.unit.kubelet_api.reviewing import NODE
 
 METRICS = ["/metrics", "/metrics/resource", "/metrics/cadvisor", "/metrics/probes"]
 PATHS = ["/pods", "/runningpods/", "/runningpods", *METRICS, "/healthz", "/healthz/ping"]
-PATHS += ["/containerLogs/default/web/app"]
+PATHS += ["/containerLogs/default/web/app", "/configz"]
 STREAMS = ["/exec/default/web/app", "/exec/default/web/u-1/app", "/attach/default/web/app"]
-STREAMS += ["/portForward/default/web", "/portForward/default/web/u-1"]
-ACTS = [*STREAMS, "/run/default/web/app"]
+STREAMS += ["/attach/default/web/u-1/app", "/portForward/default/web", "/portForward/default/web/u"]
+ACTS = [*STREAMS, "/run/default/web/app", "/run/default/web/u-1/app"]
+SUMMARY = ["/stats/summary", "/stats/summary/"]
 ELSEWHERE = ["/", "/nothing", "/pods/x", "/exec/ns/pod", "/containerLogs/a/b", "//pods", "/.."]
+ELSEWHERE += [
+    "//exec/a/b/c",
+    "/%65xec/default/web/app",
+    "/pods/../exec/default/web/app",
+    "/Exec/a/b/c",
+]
 TOKEN = {"authorization": "Bearer ada"}
 
 
@@ -90,7 +97,7 @@ def admin(kubelet, api):
     return ask
 
 
-@pytest.mark.parametrize("path", PATHS + ACTS + ELSEWHERE)
+@pytest.mark.parametrize("path", PATHS + SUMMARY + ACTS + ELSEWHERE)
 @pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
 async def test_no_path_answers_without_credentials(autojump_clock, kubelet, api, path, method):
     answer = await kubelet.answer(Request(method=method, path=path))
@@ -98,18 +105,40 @@ async def test_no_path_answers_without_credentials(autojump_clock, kubelet, api,
     assert not api.requests
 
 
-@pytest.mark.parametrize("path", PATHS + ACTS + ELSEWHERE)
+@pytest.mark.parametrize("path", PATHS + SUMMARY + ACTS + ELSEWHERE)
 async def test_no_path_answers_to_a_token_that_is_not_accepted(autojump_clock, kubelet, path):
     headers = {"authorization": "Bearer expired-or-for-somebody-else"}
     answer = await kubelet.answer(Request(method="GET", path=path, headers=headers))
     assert (answer.status, answer.body) == (401, b"Unauthorized")
 
 
-@pytest.mark.parametrize("path", PATHS + ACTS + ELSEWHERE)
+@pytest.mark.parametrize("path", PATHS + SUMMARY + ACTS + ELSEWHERE)
 async def test_no_path_answers_to_a_user_without_rights(autojump_clock, kubelet, path):
     answer = await kubelet.answer(Request(method="GET", path=path, headers=TOKEN))
     assert answer.status == 403
     assert answer.body.startswith(b"Forbidden (user=ada, verb=")
+
+
+async def test_these_are_all_the_routes_that_there_are(kubelet):
+    """A new one comes into the tests above, and its right is thought of."""
+    tested = [*PATHS, *SUMMARY, *ACTS]
+    for path in tested:
+        assert any(route.words(path) is not None for route in kubelet.routes), path
+    for route in kubelet.routes:
+        assert any(route.words(path) is not None for path in tested), route.pattern
+
+
+@pytest.mark.parametrize("path", ACTS)
+@pytest.mark.parametrize(
+    "method", ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "X"]
+)
+async def test_whoever_may_not_create_may_not_act(autojump_clock, kubelet, api, method, path):
+    for verb in ("get", "update", "patch", "delete", ""):
+        for subresource in ("proxy", "metrics", "stats", "log", "pods", "configz", "healthz"):
+            api.rights.add(("ada", verb, subresource))
+    answer = await kubelet.answer(Request(method=method, path=path, headers=TOKEN))
+    assert answer.status == 403
+    assert b"verb=create" in answer.body
 
 
 async def test_a_refusal_speaks_as_the_kubelets(autojump_clock, kubelet):
