@@ -46,7 +46,7 @@ elif command -v nc >/dev/null 2>&1; then
   exec nc 127.0.0.1 "$1"
 elif command -v bash >/dev/null 2>&1; then
   echo
-  exec bash -c 'exec 3<>"/dev/tcp/127.0.0.1/$1"; cat >&3 & cat <&3; kill $!' bash "$1"
+  exec bash -c 'exec 3<>"/dev/tcp/127.0.0.1/$1" 4<&0; cat <&4 >&3 & cat <&3; kill $!' bash "$1"
 fi
 echo "the container has none of socat, python3, nc and bash" >&2
 exit 127
@@ -73,8 +73,7 @@ async def open_tunnel(
     Raises ``OSError``: refused where nobody listens, else with the platform's or the guest's words.
     """
     try:
-        words = ["/bin/sh", "-c", _RELAY, "sh", str(port), _RELAY_BY_PYTHON]
-        command = await RunningCommand.start(sandbox, instance, words)
+        command = await RunningCommand.start(sandbox, instance, relay_command_line(port))
     except CloudError as error:
         raise OSError(f"through the sandbox plugin: {error}") from error
     tunnel = _Tunnel(command)
@@ -84,6 +83,11 @@ async def open_tunnel(
         await command.aclose()
         raise
     return tunnel
+
+
+def relay_command_line(port: int) -> list[str]:
+    """It writes an empty line once it is connected, or ends with 111 where nobody listens."""
+    return ["/bin/sh", "-c", _RELAY, "sh", str(port), _RELAY_BY_PYTHON]
 
 
 @attrs.define(eq=False)

@@ -1,10 +1,11 @@
 """The sandbox plugin's commands inside a scripted guest, which runs none: a script says what
-becomes of them. Paths and answers are those of ``sandbox_api``; there are no files and no input.
+becomes of them. Paths and answers are those of ``sandbox_api``; there are no files.
 """
 
 from __future__ import annotations
 
-from base64 import b64encode
+import math
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -27,6 +28,8 @@ class ScriptedCommand:
     output: bytes = b""
     seconds: float = 0.0
     """How long it takes."""
+    copies_input: bool = False
+    """To its output, as ``cat`` does, until that ends. Others read none."""
 
 
 CommandScript = Callable[[Guest, Sequence[str]], ScriptedCommand | None]
@@ -39,6 +42,13 @@ class _Started:
     command: ScriptedCommand
     ends_at: float
     killed_by: int = 0
+    copied: bytearray = attrs.field(factory=bytearray)
+
+    @property
+    def output(self) -> bytes:
+        if self.command.copies_input:
+            return bytes(self.copied)
+        return self.command.output if self.has_ended else b""
 
     @property
     def has_ended(self) -> bool:
@@ -72,7 +82,8 @@ class ScriptedSandbox:
         if command is None:
             return refusal(HTTPStatus.BAD_REQUEST, f"Program not found: {argv[0]}")
         uuid = new_uuid()
-        self.commands[uuid] = _Started(argv, command, trio.current_time() + command.seconds)
+        seconds = math.inf if command.copies_input else command.seconds
+        self.commands[uuid] = _Started(argv, command, trio.current_time() + seconds)
         return answer({"uuid": uuid})
 
     async def _answer_for(self, method: str, uuid: str, rest: str, request: Request) -> Response:
@@ -88,6 +99,11 @@ class ScriptedSandbox:
                 if started.has_ended:
                     return answer()
                 return refusal(HTTPStatus.REQUEST_TIMEOUT, "The command is still running")
+            case "POST", "stdin":
+                if started.has_ended:
+                    return refusal(HTTPStatus.GONE, "The command reads no more input")
+                _read(started, request.json())
+                return answer()
             case "POST", "signal":
                 if started.has_ended:
                     return refusal(HTTPStatus.GONE, "The command has ended")
@@ -108,9 +124,16 @@ def _code(started: _Started) -> int | None:
     return -started.killed_by if started.killed_by else started.command.exit_code
 
 
+def _read(started: _Started, given: dict[str, Any]) -> None:
+    if started.command.copies_input:
+        started.copied += b64decode(given["data"])
+        if given["eof"]:
+            started.ends_at = trio.current_time()
+
+
 def _logs(started: _Started, request: Request) -> dict[str, Any]:
     ranges = request.json() if request.body else {"stdout": {"offset": 0}}
-    output = started.command.output if started.has_ended else b""
+    output = started.output
     offset, limit = ranges["stdout"]["offset"], ranges["stdout"].get("limit")
     shown = output[offset:] if limit is None else output[offset : offset + limit]
     return {
