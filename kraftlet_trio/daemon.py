@@ -224,6 +224,7 @@ async def _tend_node(
                 PortForward(
                     containers, cloud.sandbox, dial if settings.pods.probe_network else None
                 ),
+                context.node,
                 listen,
             )
         await sources.start(

@@ -196,8 +196,8 @@ def parse_settings(options: Mapping[str, str]) -> Settings:
             server_context(Pair.from_files(cert_file, key_file), "")
         except OSError as error:
             faults.append(
-                f"--tls-cert-file {cert_file} and --tls-key-file {key_file}: {error}; "
-                "give a certificate and its key, both in PEM"
+                f"--tls-cert-file and --tls-key-file: {error}; "
+                "give a certificate and its key without a passphrase, both in PEM"
             )
     settings = Settings(
         cloud=cloud,

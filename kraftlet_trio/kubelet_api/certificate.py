@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import ssl
 import tempfile
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,7 +15,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from kraftlet_trio.clock import utc_now
+
 _VALID_FOR = timedelta(days=365)
+_RENEWED_AFTER = 0.8
+"""Of a certificate's life."""
 
 
 @attrs.frozen
@@ -23,11 +28,14 @@ class Pair:
 
     certificate: bytes
     key: bytes = attrs.field(repr=False)
+    origin: str = attrs.field(default="", eq=False)
+    """The files that it is from, for messages."""
 
     @classmethod
     def from_files(cls, certificate: Path, key: Path) -> Pair:
         """Raises ``OSError``."""
-        return cls(certificate.read_bytes(), key.read_bytes())
+        origin = f"{certificate} and {key}"
+        return cls(certificate.read_bytes(), key.read_bytes(), origin)
 
 
 def server_context(pair: Pair, client_authorities: str) -> ssl.SSLContext:
@@ -48,7 +56,12 @@ def server_context(pair: Pair, client_authorities: str) -> ssl.SSLContext:
         certificate.write_bytes(pair.certificate)
         key.touch(mode=0o600)
         key.write_bytes(pair.key)
-        context.load_cert_chain(certificate, key)
+        try:
+            # Nobody is there to be asked for a passphrase.
+            context.load_cert_chain(certificate, key, password=b"")
+        except OSError as error:
+            where = pair.origin or "the pair"
+            raise OSError(f"{where}: no certificate and its key: {error}") from error
     if client_authorities.strip():
         context.load_verify_locations(cadata=client_authorities)
         # As in Go, an authority need not be a root to be trusted.
@@ -66,16 +79,33 @@ def check_authorities(pem: str) -> None:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(cadata=pem)
 
 
-def self_signed(node_name: str, address: str, now: datetime) -> Pair:
-    """A fresh certificate for the node's name and address.
+def alternative_names(names: Iterable[str]) -> x509.SubjectAlternativeName:
+    """*names* are IP addresses and DNS names."""
+    return x509.SubjectAlternativeName([_general_name(name) for name in names])
+
+
+def _general_name(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+def key_in_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+
+
+def self_signed(node_name: str, names: Iterable[str], now: datetime) -> Pair:
+    """A fresh certificate for the node's names and addresses, good for a year from *now*.
 
     The API server does not verify a node's certificate unless told to.
     """
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"system:node:{node_name}"[:64])])
-    names: list[x509.GeneralName] = [x509.DNSName(node_name)]
-    if address:
-        names.append(x509.IPAddress(ipaddress.ip_address(address)))
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
@@ -84,14 +114,25 @@ def self_signed(node_name: str, address: str, now: datetime) -> Pair:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now.astimezone(UTC) - timedelta(hours=1))
         .not_valid_after(now.astimezone(UTC) + _VALID_FOR)
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(alternative_names(names), critical=False)
         .sign(key, hashes.SHA256())
     )
-    return Pair(
-        certificate.public_bytes(serialization.Encoding.PEM),
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        ),
-    )
+    return Pair(certificate.public_bytes(serialization.Encoding.PEM), key_in_pem(key))
+
+
+@attrs.define
+class SelfSigned:
+    """The node's own signature: given anew before it ends, and where the node's names changed."""
+
+    _node_name: str
+    _names: Callable[[], tuple[str, ...]]
+    _made_for: tuple[str, ...] = attrs.field(default=(), init=False)
+    _pair: Pair | None = attrs.field(default=None, init=False)
+    _renew_at: datetime = attrs.field(default=datetime.max.replace(tzinfo=UTC), init=False)
+
+    def pair(self) -> Pair:
+        names, now = self._names(), utc_now()
+        if self._pair is None or names != self._made_for or now >= self._renew_at:
+            self._pair = self_signed(self._node_name, names, now)
+            self._made_for, self._renew_at = names, now + _RENEWED_AFTER * _VALID_FOR
+        return self._pair

@@ -8,11 +8,10 @@ from functools import partial
 import structlog
 import trio
 
-from kraftlet_trio.clock import utc_now
 from kraftlet_trio.cloud.instance_feed import InstanceFeed
 from kraftlet_trio.kubelet_api.authentication import Authenticator
 from kraftlet_trio.kubelet_api.authorization import Authorizer
-from kraftlet_trio.kubelet_api.certificate import Pair, self_signed
+from kraftlet_trio.kubelet_api.certificate import Pair, SelfSigned
 from kraftlet_trio.kubelet_api.commands import Commands
 from kraftlet_trio.kubelet_api.container_logs import ContainerLogs
 from kraftlet_trio.kubelet_api.health import Health, HealthPort
@@ -27,6 +26,7 @@ from kraftlet_trio.kubelet_api.tls import (
     authorities_of_cluster,
 )
 from kraftlet_trio.kubernetes.client import KubernetesClient
+from kraftlet_trio.kubernetes.objects import Node
 from kraftlet_trio.kubernetes.pod import Pod
 from kraftlet_trio.kubernetes.store import Store
 
@@ -74,6 +74,7 @@ async def run_kubelet_api(
     logs: ContainerLogs,
     commands: Commands,
     port_forward: PortForward,
+    node: Callable[[], Node | None],
     listen: Listen,
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
@@ -99,7 +100,8 @@ async def run_kubelet_api(
         if settings.client_ca_file is None
         else partial(authorities_in_file, settings.client_ca_file)
     )
-    tls = ServingTLS(_serving_pair(settings, node_name), authorities)
+    names = partial(_names, node_name, settings.address, node)
+    tls = ServingTLS(_serving_pair(settings, node_name, names), authorities)
     async with trio.open_nursery() as nursery:
         await nursery.start(tls.run)
         listening = partial(
@@ -114,11 +116,20 @@ async def run_kubelet_api(
         task_status.started()
 
 
-def _serving_pair(settings: KubeletAPISettings, node_name: str) -> Callable[[], Pair]:
+def _serving_pair(
+    settings: KubeletAPISettings, node_name: str, names: Callable[[], tuple[str, ...]]
+) -> Callable[[], Pair]:
     if settings.cert_file is not None and settings.key_file is not None:
         return partial(Pair.from_files, settings.cert_file, settings.key_file)
-    pair = self_signed(node_name, settings.address, utc_now())
-    return lambda: pair
+    return SelfSigned(node_name, names).pair
+
+
+def _names(node_name: str, address: str, present: Callable[[], Node | None]) -> tuple[str, ...]:
+    """By which callers may know the port, sorted: those of the Node, which others may add to."""
+    node = present()
+    addresses = node.status.addresses if node is not None else ()
+    every = {node_name, address, *(entry.address for entry in addresses)}
+    return tuple(sorted(name for name in every if name and name.isascii()))
 
 
 def stale_feed(feed: InstanceFeed) -> str | None:

@@ -26,7 +26,8 @@ log = structlog.get_logger()
 LOOK_SECONDS = 60.0
 """As often as the kubelet looks at its files."""
 RETRY_SECONDS = 5.0
-"""To the next look where the API server was away."""
+"""To the next look where the API server was away, or the serving certificate was not usable: it
+may have been read while its files were replaced."""
 READ_SECONDS = 5.0
 
 NAMESPACE, CONFIG_MAP, KEY = "kube-system", "extension-apiserver-authentication", "client-ca-file"
@@ -105,7 +106,11 @@ class ServingTLS:
             except OSError as error:
                 if self._context is None:
                     raise
-                trouble = f"serving certificate: {error}"
+                trouble = (
+                    f"serving certificate: {error}; the last one is served until the files hold "
+                    "a certificate and its key without a passphrase, both in PEM"
+                )
+                pause = RETRY_SECONDS
             if trouble and trouble != self._told:
                 log.warning("TLS of the kubelet API is not up to date", error=trouble)
             self._told = trouble

@@ -5,13 +5,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import structlog
 import trio
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
 from kraftlet_trio.http.messages import Request, json_response
-from kraftlet_trio.kubelet_api.certificate import Pair, self_signed, server_context
+from kraftlet_trio.kubelet_api.certificate import Pair, SelfSigned, self_signed, server_context
 from kraftlet_trio.kubelet_api.tls import (
     LOOK_SECONDS,
+    RETRY_SECONDS,
     ServingTLS,
     authorities_in_file,
     authorities_of_cluster,
@@ -22,7 +26,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def a_pair() -> Pair:
-    return self_signed("kraftlet", "192.0.2.1", NOW)
+    return self_signed("kraftlet", ["kraftlet", "192.0.2.1"], NOW)
 
 
 def pem(authority: trustme.CA) -> str:
@@ -106,6 +110,103 @@ async def test_files_that_do_not_fit_together_leave_the_last_context(
     await trio.sleep(LOOK_SECONDS + 1)
     assert tls.context() is before
     nursery.cancel_scope.cancel()
+
+
+async def nobody() -> str:
+    return ""
+
+
+async def test_what_is_wrong_with_new_files_is_told_once(autojump_clock, nursery, tmp_path: Path):
+    certificate, key = tmp_path / "crt", tmp_path / "key"
+    pair = a_pair()
+    certificate.write_bytes(pair.certificate)
+    key.write_bytes(pair.key)
+    tls = ServingTLS(lambda: Pair.from_files(certificate, key), nobody)
+    await nursery.start(tls.run)
+    with structlog.testing.capture_logs() as told:
+        key.write_bytes(a_pair().key)
+        await trio.sleep(3 * LOOK_SECONDS)
+    [line] = told
+    assert f"{certificate} and {key}" in line["error"]
+    assert "the last one is served until the files hold" in line["error"]
+    nursery.cancel_scope.cancel()
+
+
+async def test_mounted_secret_is_taken_up_when_its_link_is_swapped(
+    autojump_clock, nursery, tmp_path: Path
+):
+    def mount(version: str) -> None:
+        """As a kubelet replaces all files of a Secret at once."""
+        folder = tmp_path / version
+        folder.mkdir()
+        pair = a_pair()
+        (folder / "tls.crt").write_bytes(pair.certificate)
+        (folder / "tls.key").write_bytes(pair.key)
+        (tmp_path / "..data_tmp").symlink_to(version)
+        (tmp_path / "..data_tmp").rename(tmp_path / "..data")
+
+    mount("..one")
+    files = [tmp_path / name for name in ("tls.crt", "tls.key")]
+    for file in files:
+        file.symlink_to(f"..data/{file.name}")
+    tls = ServingTLS(lambda: Pair.from_files(*files), nobody)
+    await nursery.start(tls.run)
+    before = tls.context()
+    mount("..two")
+    await trio.sleep(LOOK_SECONDS + 1)
+    assert tls.context() is not before
+    nursery.cancel_scope.cancel()
+
+
+async def test_files_read_while_they_were_replaced_are_soon_read_again(
+    autojump_clock, nursery, tmp_path: Path
+):
+    old, new = a_pair(), a_pair()
+    present = [old]
+    tls = ServingTLS(lambda: present[0], nobody)
+    await nursery.start(tls.run)
+    before = tls.context()
+    present[0] = Pair(new.certificate, old.key)
+    await trio.sleep(LOOK_SECONDS + 1)
+    assert tls.context() is before
+    present[0] = new
+    await trio.sleep(RETRY_SECONDS)
+    assert tls.context() is not before
+    nursery.cancel_scope.cancel()
+
+
+def test_key_with_a_passphrase_is_refused_without_asking_for_it():
+    pair = a_pair()
+    key = serialization.load_pem_private_key(pair.key, None).private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(b"secret"),
+    )
+    with pytest.raises(OSError, match="no certificate and its key"):
+        server_context(Pair(pair.certificate, key), "")
+
+
+async def test_own_signature_is_renewed_before_it_ends(autojump_clock):
+    source = SelfSigned("kraftlet", lambda: ("192.0.2.1", "kraftlet"))
+    first = source.pair()
+    end = x509.load_pem_x509_certificate(first.certificate).not_valid_after_utc
+    days = 0
+    while source.pair() == first:
+        await trio.sleep(24 * 3600)
+        days += 1
+    assert 290 < days < 295
+    assert x509.load_pem_x509_certificate(source.pair().certificate).not_valid_after_utc > end
+
+
+async def test_own_signature_follows_the_nodes_names(autojump_clock):
+    names = ["192.0.2.1", "kraftlet"]
+    source = SelfSigned("kraftlet", lambda: tuple(names))
+    assert source.pair() == source.pair()
+    names[0] = "2001:db8::1"
+    certificate = x509.load_pem_x509_certificate(source.pair().certificate)
+    told = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert [str(one) for one in told.get_values_for_type(x509.IPAddress)] == ["2001:db8::1"]
+    assert told.get_values_for_type(x509.DNSName) == ["kraftlet"]
 
 
 async def test_a_certificate_that_cannot_be_used_ends_the_start(autojump_clock, tmp_path: Path):
