@@ -83,6 +83,7 @@ _OPTIONS = {
     "addr": "Where the kubelet API listens.  [:10250]",
     "tls_cert_file": "Serving certificate of the kubelet API.  [self-signed]",
     "tls_key_file": "Its key.",
+    "rotate_server_certificates": "Have the cluster sign that certificate.  [false]",
     "client_ca_file": "Who signs client certificates for it, PEM.  [what the cluster publishes]",
     "health_addr": "Where /livez, /readyz and /healthz are told to anybody.  [:10248]",
 }

@@ -225,6 +225,7 @@ async def _tend_node(
                     containers, cloud.sandbox, dial if settings.pods.probe_network else None
                 ),
                 context.node,
+                events,
                 listen,
             )
         await sources.start(

@@ -17,6 +17,7 @@ from kraftlet_trio import __version__
 from kraftlet_trio.cloud.access import endpoint
 from kraftlet_trio.kubelet_api.certificate import Pair, check_authorities, server_context
 from kraftlet_trio.kubelet_api.settings import KubeletAPISettings
+from kraftlet_trio.kubelet_api.signing_request import LONGEST_NODE_NAME
 from kraftlet_trio.kubernetes.objects import Taint
 from kraftlet_trio.kubernetes.pod import ResourceRequirements
 from kraftlet_trio.mapping.annotation_values import LARGEST_MILLISECONDS, POLICIES
@@ -199,6 +200,17 @@ def parse_settings(options: Mapping[str, str]) -> Settings:
                 f"--tls-cert-file and --tls-key-file: {error}; "
                 "give a certificate and its key without a passphrase, both in PEM"
             )
+    rotate_server_certificates = value("rotate_server_certificates", boolean, default=False)
+    if rotate_server_certificates and cert_file is not None:
+        faults.append(
+            "--rotate-server-certificates and --tls-cert-file: the certificate is one or the "
+            "other's; give one of them"
+        )
+    if rotate_server_certificates and len(node_name) > LONGEST_NODE_NAME:
+        faults.append(
+            f"--rotate-server-certificates: no certificate can name {node_name!r}; give the node "
+            f"a name of at most {LONGEST_NODE_NAME} characters"
+        )
     settings = Settings(
         cloud=cloud,
         node=node,
@@ -211,6 +223,7 @@ def parse_settings(options: Mapping[str, str]) -> Settings:
             address=address,
             cert_file=cert_file,
             key_file=key_file,
+            rotate_server_certificates=rotate_server_certificates,
             client_ca_file=value("client_ca_file", _authorities_file, default=None),
             health_host=health_host,
             health_port=health_port,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import re
+import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
@@ -89,6 +90,8 @@ class World:
     """The present one."""
     ports: dict[int, Handler] = attrs.field(factory=dict)
     """What answers on the daemon's ports, where its settings open some."""
+    tls: dict[int, Callable[[], ssl.SSLContext]] = attrs.field(factory=dict)
+    """Of those ports that have any: for a new connection."""
     restart_seconds: float = 1.0
     """From a kill to the next start, where the daemon is kept running."""
 
@@ -164,10 +167,13 @@ class World:
         handler: Handler,
         *,
         port: int,
+        tls: Callable[[], ssl.SSLContext] | None = None,
         task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
         **_: Any,
     ) -> None:
         self.ports[port] = handler
+        if tls is not None:
+            self.tls[port] = tls
         task_status.started(port)
         await trio.sleep_forever()
 

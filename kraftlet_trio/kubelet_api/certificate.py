@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import ssl
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -50,15 +52,13 @@ def server_context(pair: Pair, client_authorities: str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
-    # The ssl module reads certificates from files only.
-    with tempfile.TemporaryDirectory(prefix="kraftlet-tls-") as folder:
-        certificate, key = Path(folder, "tls.crt"), Path(folder, "tls.key")
-        certificate.write_bytes(pair.certificate)
-        key.touch(mode=0o600)
-        key.write_bytes(pair.key)
+    # The ssl module reads files only. That of the key is a pipe, so that it is never on a disk.
+    with tempfile.NamedTemporaryFile(prefix="kraftlet-tls-") as certificate, _pipe(pair.key) as key:
+        certificate.write(pair.certificate)
+        certificate.flush()
         try:
             # Nobody is there to be asked for a passphrase.
-            context.load_cert_chain(certificate, key, password=b"")
+            context.load_cert_chain(certificate.name, key, password=b"")
         except OSError as error:
             where = pair.origin or "the pair"
             raise OSError(f"{where}: no certificate and its key: {error}") from error
@@ -71,6 +71,20 @@ def server_context(pair: Pair, client_authorities: str) -> ssl.SSLContext:
         context.num_tickets = 0
         context.options |= ssl.OP_NO_TICKET
     return context
+
+
+@contextmanager
+def _pipe(content: bytes) -> Iterator[str]:
+    """A path where *content* is read once."""
+    readable, writable = os.pipe()
+    try:
+        with open(writable, "wb", buffering=0) as file:
+            os.set_blocking(writable, False)
+            if file.write(content) != len(content):
+                raise OSError(f"a key of {len(content)} bytes is too long")
+        yield f"/dev/fd/{readable}"
+    finally:
+        os.close(readable)
 
 
 def check_authorities(pem: str) -> None:

@@ -9,9 +9,11 @@ import structlog
 import trio
 
 from kraftlet_trio.cloud.instance_feed import InstanceFeed
+from kraftlet_trio.doorbell import Doorbell
 from kraftlet_trio.kubelet_api.authentication import Authenticator
 from kraftlet_trio.kubelet_api.authorization import Authorizer
 from kraftlet_trio.kubelet_api.certificate import Pair, SelfSigned
+from kraftlet_trio.kubelet_api.cluster_signed import ClusterSigned
 from kraftlet_trio.kubelet_api.commands import Commands
 from kraftlet_trio.kubelet_api.container_logs import ContainerLogs
 from kraftlet_trio.kubelet_api.health import Health, HealthPort
@@ -26,6 +28,7 @@ from kraftlet_trio.kubelet_api.tls import (
     authorities_of_cluster,
 )
 from kraftlet_trio.kubernetes.client import KubernetesClient
+from kraftlet_trio.kubernetes.events import EventRecorder
 from kraftlet_trio.kubernetes.objects import Node
 from kraftlet_trio.kubernetes.pod import Pod
 from kraftlet_trio.kubernetes.store import Store
@@ -75,6 +78,7 @@ async def run_kubelet_api(
     commands: Commands,
     port_forward: PortForward,
     node: Callable[[], Node | None],
+    events: EventRecorder,
     listen: Listen,
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
@@ -100,9 +104,27 @@ async def run_kubelet_api(
         if settings.client_ca_file is None
         else partial(authorities_in_file, settings.client_ca_file)
     )
-    names = partial(_names, node_name, settings.address, node)
-    tls = ServingTLS(_serving_pair(settings, node_name, names), authorities)
+    names, replaced = partial(_names, node_name, settings.address, node), Doorbell()
+    own = SelfSigned(node_name, names)
+    signed = ClusterSigned(
+        node_name=node_name,
+        names=names,
+        node=node,
+        kubernetes=kubernetes,
+        events=events,
+        until_signed=own,
+        replaced=replaced,
+    )
+    if settings.cert_file is not None and settings.key_file is not None:
+        pair: Callable[[], Pair] = partial(Pair.from_files, settings.cert_file, settings.key_file)
+    elif settings.rotate_server_certificates:
+        pair = signed.pair
+    else:
+        pair = own.pair
+    tls = ServingTLS(pair, authorities, replaced)
     async with trio.open_nursery() as nursery:
+        if settings.rotate_server_certificates:
+            nursery.start_soon(signed.run)
         await nursery.start(tls.run)
         listening = partial(
             listen,
@@ -114,14 +136,6 @@ async def run_kubelet_api(
         )
         log.info("kubelet API listens", port=await nursery.start(listening))
         task_status.started()
-
-
-def _serving_pair(
-    settings: KubeletAPISettings, node_name: str, names: Callable[[], tuple[str, ...]]
-) -> Callable[[], Pair]:
-    if settings.cert_file is not None and settings.key_file is not None:
-        return partial(Pair.from_files, settings.cert_file, settings.key_file)
-    return SelfSigned(node_name, names).pair
 
 
 def _names(node_name: str, address: str, present: Callable[[], Node | None]) -> tuple[str, ...]:

@@ -18,6 +18,8 @@ class KubeletAPISettings:
     cert_file: Path | None = None
     """Without one the node signs a certificate itself."""
     key_file: Path | None = None
+    rotate_server_certificates: bool = False
+    """The cluster is asked to sign one; the node's own serves until then."""
     client_ca_file: Path | None = None
     """Who signs client certificates; None for what the cluster publishes."""
     health_host: str = ""

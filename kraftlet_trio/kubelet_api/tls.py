@@ -11,6 +11,7 @@ import attrs
 import structlog
 import trio
 
+from kraftlet_trio.doorbell import Doorbell
 from kraftlet_trio.kubelet_api.certificate import Pair, check_authorities, server_context
 from kraftlet_trio.kubernetes.client import KubernetesClient
 from kraftlet_trio.kubernetes.errors import (
@@ -73,6 +74,8 @@ class ServingTLS:
     _pair: Callable[[], Pair]
     """Raises ``OSError``."""
     _authorities: Authorities
+    _replaced: Doorbell = attrs.field(factory=Doorbell)
+    """Rung where the pair is another one."""
     _made_of: tuple[Pair, str] | None = attrs.field(default=None, init=False)
     _context: ssl.SSLContext | None = attrs.field(default=None, init=False)
     _told: str = attrs.field(default="", init=False)
@@ -116,7 +119,8 @@ class ServingTLS:
             self._told = trouble
             task_status.started()
             task_status = trio.TASK_STATUS_IGNORED
-            await trio.sleep(pause)
+            with trio.move_on_after(pause):
+                await self._replaced.wait()
 
     def _refresh(self, pair: Pair, authorities: str) -> None:
         if (pair, authorities) == self._made_of:

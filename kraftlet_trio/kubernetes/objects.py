@@ -41,7 +41,7 @@ class ObjectMeta:
 
 @attrs.frozen(kw_only=True)
 class Condition:
-    """A condition of a Pod, a Node or a claim."""
+    """A condition of a Pod, a Node, a claim or a signing request."""
 
     type: str
     status: str = ""
@@ -235,6 +235,19 @@ class LeaseSpec:
 class Lease:
     metadata: ObjectMeta = ObjectMeta()
     spec: LeaseSpec = LeaseSpec()
+
+
+@attrs.frozen(kw_only=True)
+class CertificateSigningRequestStatus:
+    conditions: tuple[Condition, ...] = ()
+    certificate: str = ""
+    """PEM in base64."""
+
+
+@attrs.frozen(kw_only=True)
+class CertificateSigningRequest:
+    metadata: ObjectMeta = ObjectMeta()
+    status: CertificateSigningRequestStatus = CertificateSigningRequestStatus()
 
 
 @attrs.frozen(kw_only=True)

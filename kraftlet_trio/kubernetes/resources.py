@@ -8,6 +8,7 @@ from urllib.parse import quote
 import attrs
 
 from kraftlet_trio.kubernetes.objects import (
+    CertificateSigningRequest,
     ConfigMap,
     Event,
     Lease,
@@ -83,3 +84,10 @@ SERVICE_ACCOUNTS = Resource(
 NAMESPACES = Resource(Namespace, "api/v1", "namespaces", "Namespace", namespaced=False)
 LEASES = Resource(Lease, "apis/coordination.k8s.io/v1", "leases", "Lease", namespaced=True)
 EVENTS = Resource(Event, "api/v1", "events", "Event", namespaced=True)
+CERTIFICATE_SIGNING_REQUESTS = Resource(
+    CertificateSigningRequest,
+    "apis/certificates.k8s.io/v1",
+    "certificatesigningrequests",
+    "CertificateSigningRequest",
+    namespaced=False,
+)

@@ -16,7 +16,9 @@ from typing import Any
 import attrs
 import pytest
 import trio
+from cryptography.hazmat.primitives.asymmetric import ec
 
+from kraftlet_trio.kubelet_api.signing_request import signing_request
 from kraftlet_trio.kubernetes.client import KubernetesClient, PatchKind
 from kraftlet_trio.kubernetes.errors import (
     AlreadyExists,
@@ -30,6 +32,7 @@ from kraftlet_trio.kubernetes.informer import Store, run_informer
 from kraftlet_trio.kubernetes.leases import renew_node_lease_forever, run_while_leader
 from kraftlet_trio.kubernetes.objects import ObjectMeta, ObjectReference
 from kraftlet_trio.kubernetes.resources import (
+    CERTIFICATE_SIGNING_REQUESTS,
     CONFIG_MAPS,
     EVENTS,
     LEASES,
@@ -856,3 +859,32 @@ async def events_are_recorded_and_counted(client: KubernetesClient, namespace: s
 @claim
 async def server_tells_its_version(client: KubernetesClient, namespace: str) -> None:
     assert (await client.server_version()).startswith("v")
+
+
+@claim
+async def approvers_of_signing_requests_write_conditions_only(
+    client: KubernetesClient, namespace: str
+) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    body = signing_request("contract", ["contract"], key)
+    # A signer that is nobody's.
+    body["spec"]["signerName"] = "contract.test/nobody"
+    request = await client.create(CERTIFICATE_SIGNING_REQUESTS, body)
+    name = request.metadata.name
+    assert name.startswith("csr-")
+    try:
+        approved = {"type": "Approved", "status": "True", "reason": "Test", "message": "yes"}
+        decided = await client.patch(
+            CERTIFICATE_SIGNING_REQUESTS,
+            name,
+            {"status": {"conditions": [approved], "certificate": "bm9uc2Vuc2U="}},
+            subresource="approval",
+        )
+        assert [one.type for one in decided.status.conditions] == ["Approved"]
+        assert decided.status.certificate == ""
+        found = await client.list(
+            CERTIFICATE_SIGNING_REQUESTS, field_selector=f"metadata.name={name}"
+        )
+        assert [one.status for one in found.items] == [decided.status]
+    finally:
+        await client.delete(CERTIFICATE_SIGNING_REQUESTS, name)

@@ -34,6 +34,14 @@ def test_metro_and_token_are_all_it_needs():
     ("options", "said"),
     [
         ({"tls_cert_file": __file__, "tls_key_file": __file__}, "both in PEM"),
+        (
+            {"rotate_server_certificates": "true", "node_name": "a" * 53},
+            "a name of at most 52 characters",
+        ),
+        (
+            {"rotate_server_certificates": "true", "tls_cert_file": __file__},
+            "--rotate-server-certificates and --tls-cert-file",
+        ),
         ({"client_ca_file": __file__}, "holds no certificates in PEM"),
         ({"client_ca_file": "/does/not/exist"}, "there is no file /does/not/exist"),
         ({"health_addr": "here"}, "'here' is no address"),

@@ -15,6 +15,7 @@ from kraftlet_trio.simulators.kubernetes.metadata import check_name
 from kraftlet_trio.simulators.kubernetes.registry import Deletion, Registry, Subresource
 from kraftlet_trio.simulators.kubernetes.representations import Representation
 from kraftlet_trio.simulators.kubernetes.resources import (
+    CERTIFICATE_SIGNING_REQUESTS,
     NAMESPACES,
     PODS,
     SERVICE_ACCOUNTS,
@@ -76,6 +77,10 @@ class Exchange:
                 return self._delete()
             case method, Target(subresource="resize" | "ephemeralcontainers" as part) if (
                 self.resource is PODS
+            ):
+                return self._read_or_update(method, part)
+            case method, Target(subresource="approval" as part) if (
+                self.resource is CERTIFICATE_SIGNING_REQUESTS
             ):
                 return self._read_or_update(method, part)
             case method, Target(subresource="" | "status" | "finalize" as part):

@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any
 
 from kraftlet_trio.simulators.kubernetes.resources import (
+    CERTIFICATE_SIGNING_REQUESTS,
     PODS,
     RESOURCES,
     SERVICE_ACCOUNTS,
@@ -118,6 +119,8 @@ def _entries(resource: Resource) -> list[Json]:
         subresource("status", resource.kind, _STATUS_VERBS)
     if resource.has_scale:
         subresource("scale", "Scale", _STATUS_VERBS, "autoscaling")
+    if resource is CERTIFICATE_SIGNING_REQUESTS:
+        subresource("approval", resource.kind, _STATUS_VERBS)
     if resource is PODS:
         subresource("binding", "Binding", ["create"])
         subresource("ephemeralcontainers", "Pod", _STATUS_VERBS)

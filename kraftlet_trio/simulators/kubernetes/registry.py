@@ -39,7 +39,9 @@ from kraftlet_trio.simulators.kubernetes.resources import (
 )
 from kraftlet_trio.simulators.kubernetes.storage import Storage, Stored
 
-Subresource = Literal["", "status", "finalize", "binding", "resize", "ephemeralcontainers"]
+Subresource = Literal[
+    "", "status", "finalize", "binding", "resize", "ephemeralcontainers", "approval"
+]
 
 _BACKGROUND = DeleteOptions()
 
@@ -207,6 +209,10 @@ def _apply_rules(resource: Resource, old: Json, new: Json, subresource: Subresou
             if old["spec"] != new["spec"]:
                 generation = old["metadata"]["generation"] + 1
                 new["metadata"] = {**old["metadata"], "generation": generation}
+        case "approval":
+            # An approver decides; the certificate is the signer's to write, as status.
+            conditions = new.get("status", {}).get("conditions", [])
+            new = {**old, "status": {**old.get("status", {}), "conditions": conditions}}
         case "binding":
             # Assigning a node is no change of the spec: it leaves the generation alone.
             pass

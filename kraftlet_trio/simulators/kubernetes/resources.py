@@ -127,6 +127,14 @@ STORAGE_CLASSES = Resource(
     namespaced=False,
     short_names=("sc",),
 )
+CERTIFICATE_SIGNING_REQUESTS = Resource(
+    kind="CertificateSigningRequest",
+    plural="certificatesigningrequests",
+    group="certificates.k8s.io",
+    namespaced=False,
+    short_names=("csr",),
+    has_status=True,
+)
 
 RESOURCES = (
     PODS,
@@ -143,6 +151,7 @@ RESOURCES = (
     REPLICA_SETS,
     LEASES,
     STORAGE_CLASSES,
+    CERTIFICATE_SIGNING_REQUESTS,
 )
 
 _BY_PLURAL = {resource.plural: resource for resource in RESOURCES}

@@ -13,6 +13,7 @@ from kraftlet_trio.simulators.kubernetes.kinds.data import CONFIG_MAP_RULES, SEC
 from kraftlet_trio.simulators.kubernetes.kinds.pods import POD_RULES
 from kraftlet_trio.simulators.kubernetes.kinds.rules import KindRules
 from kraftlet_trio.simulators.kubernetes.kinds.services import SERVICE_RULES
+from kraftlet_trio.simulators.kubernetes.kinds.signing_requests import SIGNING_REQUEST_RULES
 from kraftlet_trio.simulators.kubernetes.kinds.volumes import (
     CLAIM_RULES,
     STORAGE_CLASS_RULES,
@@ -34,6 +35,7 @@ _RULES: dict[Resource, KindRules] = {
     resources.PERSISTENT_VOLUME_CLAIMS: CLAIM_RULES,
     resources.PERSISTENT_VOLUMES: VOLUME_RULES,
     resources.STORAGE_CLASSES: STORAGE_CLASS_RULES,
+    resources.CERTIFICATE_SIGNING_REQUESTS: SIGNING_REQUEST_RULES,
     resources.DEPLOYMENTS: WORKLOAD_RULES,
     resources.REPLICA_SETS: WORKLOAD_RULES,
 }
