@@ -106,11 +106,24 @@ def test_whole_chart_is_taken_by_the_api_server(
 
 def test_daemon_reads_every_variable_that_the_chart_sets(kubectl: Kubectl) -> None:
     certificates = ("ukc.caCertificate=PEM", "tls.clientCaCertificate=PEM")
-    objects = chart.render(kubectl.home, *EVERYTHING_SET, *certificates)
-    (workload,) = (item for item in objects if item["kind"] == "StatefulSet")
-    (container,) = workload["spec"]["template"]["spec"]["containers"]
     read = {parameter.envvar for parameter in run.params}
-    assert {variable["name"] for variable in container["env"]} <= read
+    for settings in ((*EVERYTHING_SET, *certificates), ("tls.rotateServerCertificates=true",)):
+        objects = chart.render(kubectl.home, *settings)
+        (workload,) = (item for item in objects if item["kind"] == "StatefulSet")
+        (container,) = workload["spec"]["template"]["spec"]["containers"]
+        assert {variable["name"] for variable in container["env"]} <= read
+
+
+def test_chart_has_the_cluster_sign_the_certificate_or_takes_it_from_a_secret(
+    kubectl: Kubectl, daemon_kubeconfig: Path
+) -> None:
+    objects = chart.render(kubectl.home, "tls.rotateServerCertificates=true")
+    text = yaml.safe_dump_all(objects)
+    assert "KRAFTLET_ROTATE_SERVER_CERTIFICATES" in text
+    kubectl("apply", "--dry-run=server", "--validate=strict", "--filename=-", stdin=text)
+    assert "certificatesigningrequests" not in yaml.safe_dump_all(chart.render(kubectl.home))
+    with pytest.raises(chart.HelmError, match=r"tls\.secretName and tls\.rotate"):
+        chart.render(kubectl.home, "tls.rotateServerCertificates=true", "tls.secretName=serving")
 
 
 def test_chart_and_daemon_are_of_one_version() -> None:

@@ -68,6 +68,7 @@ class Authority:
             )
             .sign(self._key, hashes.SHA256())
         )
+        self.key = write_key(folder / "ca.key", self._key)
         self.certificate = folder / "ca.crt"
         self.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 

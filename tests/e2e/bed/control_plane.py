@@ -89,6 +89,8 @@ def running_control_plane(folder: Path) -> Iterator[ControlPlane]:
                 [
                     f"--service-account-private-key-file={token_key}",
                     f"--root-ca-file={authority.certificate}",
+                    f"--cluster-signing-cert-file={authority.certificate}",
+                    f"--cluster-signing-key-file={authority.key}",
                     "--use-service-account-credentials",
                 ],
             ),
