@@ -36,6 +36,7 @@ from kraftlet_trio.registry.settings import RegistrySettings
 from kraftlet_trio.settings import CloudSettings, Settings, SettingsError, parse_settings, seconds
 from kraftlet_trio.simulators.cloud.command import cloud as cloud_simulator
 from kraftlet_trio.simulators.kubernetes.command import kubernetes as kubernetes_simulator
+from kraftlet_trio.tree_command import tree_command
 
 log = structlog.get_logger()
 
@@ -106,6 +107,7 @@ simulate.add_command(cloud_simulator)
 simulate.add_command(kubernetes_simulator)
 main.add_command(explain_command)
 main.add_command(demo)
+main.add_command(tree_command)
 
 
 @main.command(context_settings={"show_default": True})

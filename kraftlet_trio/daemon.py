@@ -173,11 +173,21 @@ async def _tend_node(
         sources.start_soon(states.run)
         sources.start_soon(consoles.run)
         await sources.start(feed.run, lambda uid: actors.wake(PodUID(uid)))
-        await sources.start(run_informer, kubernetes, SERVICES, services, on_services)
-        await sources.start(run_informer, kubernetes, PERSISTENT_VOLUME_CLAIMS, claims, on_claims)
+        await sources.start(
+            run_informer, kubernetes, SERVICES, services, on_services, name="informer of Services"
+        )
+        await sources.start(
+            run_informer,
+            kubernetes,
+            PERSISTENT_VOLUME_CLAIMS,
+            claims,
+            on_claims,
+            name="informer of PersistentVolumeClaims",
+        )
         own = f"spec.nodeName={settings.node.name}"
         await sources.start(
-            partial(run_informer, kubernetes, PODS, pods, on_pods, field_selector=own)
+            partial(run_informer, kubernetes, PODS, pods, on_pods, field_selector=own),
+            name="informer of Pods",
         )
         if settings.sweeper is not None:
             work.start_soon(run_sweeper, context, settings.sweeper)
@@ -224,6 +234,7 @@ async def _tend_node(
                 PortForward(
                     containers, cloud.sandbox, dial if settings.pods.probe_network else None
                 ),
+                actors.states,
                 context.node,
                 events,
                 listen,

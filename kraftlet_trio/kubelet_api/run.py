@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
 import structlog
@@ -32,6 +32,7 @@ from kraftlet_trio.kubernetes.events import EventRecorder
 from kraftlet_trio.kubernetes.objects import Node
 from kraftlet_trio.kubernetes.pod import Pod
 from kraftlet_trio.kubernetes.store import Store
+from kraftlet_trio.task_tree import LastSteps, TaskTree
 
 log = structlog.get_logger()
 
@@ -77,6 +78,7 @@ async def run_kubelet_api(
     logs: ContainerLogs,
     commands: Commands,
     port_forward: PortForward,
+    actor_states: Callable[[], Mapping[str, str]],
     node: Callable[[], Node | None],
     events: EventRecorder,
     listen: Listen,
@@ -88,6 +90,7 @@ async def run_kubelet_api(
     Raises:
         OSError: the address cannot be bound, or the serving certificate not be used.
     """
+    last_steps = LastSteps()
     api = KubeletAPI(
         Authenticator(kubernetes),
         Authorizer(kubernetes, node_name),
@@ -97,6 +100,7 @@ async def run_kubelet_api(
         logs,
         commands,
         port_forward,
+        TaskTree(last_steps, actor_states),
         settings,
     )
     authorities = (
@@ -122,7 +126,7 @@ async def run_kubelet_api(
     else:
         pair = own.pair
     tls = ServingTLS(pair, authorities, replaced)
-    async with trio.open_nursery() as nursery:
+    async with last_steps.noted(), trio.open_nursery() as nursery:
         if settings.rotate_server_certificates:
             nursery.start_soon(signed.run)
         await nursery.start(tls.run)

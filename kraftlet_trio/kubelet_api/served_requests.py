@@ -51,6 +51,7 @@ _KNOWN = frozenset(
         "metrics/probes",
         "stats/summary",
         "configz",
+        "debug/tree",
         "healthz",
         "containerLogs",
         "exec",

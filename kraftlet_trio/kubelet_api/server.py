@@ -28,6 +28,7 @@ from kraftlet_trio.kubelet_api.served_requests import ServedRequests, known_meth
 from kraftlet_trio.kubelet_api.settings import KubeletAPISettings
 from kraftlet_trio.kubernetes.errors import KubernetesError
 from kraftlet_trio.kubernetes.reviews import UserInfo
+from kraftlet_trio.task_tree import TaskTree
 
 log = structlog.get_logger()
 
@@ -69,6 +70,7 @@ class KubeletAPI:
     logs: ContainerLogs
     commands: Commands
     port_forward: PortForward
+    task_tree: TaskTree
     settings: KubeletAPISettings
 
     served: ServedRequests = attrs.field(factory=ServedRequests)
@@ -125,6 +127,7 @@ class KubeletAPI:
             Route("/stats/summary", pages.summary, ("GET", "POST")),
             Route("/stats/summary/", pages.summary, ("GET", "POST")),
             Route("/configz", self._configz),
+            Route("/debug/tree", self._task_tree),
             Route("/healthz/*", self._healthz),
             Route("/containerLogs/{namespace}/{pod}/{container}", self.logs.answer),
             Route("/exec/{namespace}/{pod}/{container}", commands.exec, _STREAMING),
@@ -152,6 +155,9 @@ class KubeletAPI:
 
     async def _configz(self, _request: Request) -> Response:
         return json_response(configuration(self.settings))
+
+    async def _task_tree(self, _request: Request) -> Response:
+        return json_response(self.task_tree.read())
 
     async def _healthz(self, request: Request) -> Response:
         return self.health.answer(request)

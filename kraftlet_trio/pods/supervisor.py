@@ -14,6 +14,7 @@ from kraftlet_trio.kubernetes.pod import PodUID
 from kraftlet_trio.pods.actor import PodActor
 from kraftlet_trio.pods.context import PodContext
 from kraftlet_trio.pods.metrics import ActorCensus
+from kraftlet_trio.task_tree import POD_TASK
 
 log = structlog.get_logger()
 
@@ -36,7 +37,7 @@ class PodActors:
             bell.ring()
         elif self._context.pods.get(uid) is not None:
             self._bells[uid] = Doorbell()
-            self._nursery.start_soon(self._run, uid, name=f"pod {uid}")
+            self._nursery.start_soon(self._run, uid, name=f"{POD_TASK}{uid}")
 
     def note_change(self, uid: PodUID) -> None:
         """An object that the Pod refers to has come, changed or gone."""
@@ -53,11 +54,17 @@ class PodActors:
             if pod is None or pod.metadata.namespace in touched:
                 self.wake(uid)
 
+    def states(self) -> dict[str, str]:
+        """What each actor does, by the Pod's uid."""
+        return {
+            uid: self._actors[uid].state if uid in self._actors else "crashed"
+            for uid in self._bells
+        }
+
     def census(self) -> ActorCensus:
         now = trio.current_time()
         states = Counter(dict.fromkeys(("working", "resting", "retrying", "crashed"), 0))
-        for uid in self._bells:
-            states[self._actors[uid].state if uid in self._actors else "crashed"] += 1
+        states.update(self.states().values())
         rung = (bell.rung_at for bell in self._bells.values() if bell.rung_at is not None)
         return ActorCensus(states, now - min(rung, default=now))
 

@@ -29,6 +29,7 @@ API = KubeletAPI(
     logs=Handlers(),  # type: ignore[arg-type]
     commands=Handlers(),  # type: ignore[arg-type]
     port_forward=Handlers(),  # type: ignore[arg-type]
+    task_tree=NOBODY,
     settings=NOBODY,
 )
 ROUTES = API.routes

@@ -28,11 +28,12 @@ from kraftlet_trio.kubernetes.pod import Container, Pod, PodSpec
 from kraftlet_trio.kubernetes.store import Store
 from kraftlet_trio.metrics.process import process_metrics
 from kraftlet_trio.probes.measurements import ProbeMeasurements
+from kraftlet_trio.task_tree import LastSteps, TaskTree
 from tests.unit.kubelet_api.reviewing import NODE
 
 METRICS = ["/metrics", "/metrics/resource", "/metrics/cadvisor", "/metrics/probes"]
 PATHS = ["/pods", "/runningpods/", "/runningpods", *METRICS, "/healthz", "/healthz/ping"]
-PATHS += ["/containerLogs/default/web/app", "/configz"]
+PATHS += ["/containerLogs/default/web/app", "/configz", "/debug/tree"]
 STREAMS = ["/exec/default/web/app", "/exec/default/web/u-1/app", "/attach/default/web/app"]
 STREAMS += ["/attach/default/web/u-1/app", "/portForward/default/web", "/portForward/default/web/u"]
 ACTS = [*STREAMS, "/run/default/web/app", "/run/default/web/u-1/app"]
@@ -79,6 +80,7 @@ def kubelet(kubernetes, api, pods, feed) -> KubeletAPI:
         ContainerLogs(pods, feed, consoles),
         Commands(containers, nobody, consoles),
         PortForward(containers, nobody, None),
+        TaskTree(LastSteps(), dict),
         KubeletAPISettings(host="", port=10250, address="192.0.2.1"),
     )
 
