@@ -7,6 +7,7 @@ writing costs one task for a while and nothing more. Cancelling :func:`serve` cl
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -40,6 +41,8 @@ idle connections, so that it is they who close and no request meets a closing so
 BODY_SECONDS = 60.0
 SEND_SECONDS = 60.0
 CLOSE_SECONDS = 1.0
+KEEPALIVE_SECONDS = 15
+"""As in Go's servers."""
 
 
 class _Refused(Exception):
@@ -74,6 +77,8 @@ async def serve(
     async def connected(stream: trio.abc.Stream) -> None:
         nonlocal connections
         connections += 1
+        assert isinstance(stream, trio.SocketStream)
+        _look_for_life(stream)
         if tls is not None:
             context = tls if isinstance(tls, ssl.SSLContext) else tls()
             stream = trio.SSLStream(stream, context, server_side=True, https_compatible=True)
@@ -93,6 +98,17 @@ async def serve(
     async with trio.open_nursery() as nursery:
         await nursery.start(trio.serve_listeners, connected, listeners)
         task_status.started(bound_port)
+
+
+def _look_for_life(stream: trio.SocketStream) -> None:
+    """Have the system notice a peer that vanished without a word, in some two minutes.
+
+    Sessions that were upgraded wait for as long as their peers are there.
+    """
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if hasattr(socket, "TCP_KEEPIDLE"):  # macOS names it otherwise
+        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_SECONDS)
+        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_SECONDS)
 
 
 async def serve_connection(

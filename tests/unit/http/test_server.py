@@ -1,6 +1,7 @@
 import socket
 import ssl
 from functools import partial
+from pathlib import Path
 
 import httpx
 import pytest
@@ -210,6 +211,36 @@ async def test_stalled_body_is_dropped(autojump_clock, connect):
     assert await peer.is_closed()
 
 
+async def test_a_head_that_comes_by_drops_is_dropped(autojump_clock, connect):
+    peer = connect()
+    with pytest.raises(trio.BrokenResourceError):
+        for byte in b"GET / HTTP/1.1\r\nX: " + b"x" * 1000:
+            await peer.stream.send_all(bytes([byte]))
+            await trio.sleep(1)
+    assert trio.current_time() < server.HEAD_SECONDS + 10
+
+
+async def test_a_body_that_comes_by_drops_is_dropped(autojump_clock, connect):
+    peer = connect()
+    await peer.ask(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n")
+    with pytest.raises(trio.BrokenResourceError):
+        for _ in range(1000):
+            await peer.stream.send_all(b"x")
+            await trio.sleep(1)
+    assert trio.current_time() < server.BODY_SECONDS + 10
+
+
+async def test_a_handshake_that_is_never_finished_is_dropped(autojump_clock, nursery):
+    ours, theirs = memory_stream_pair()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    nursery.start_soon(serve_connection, echo, trio.SSLStream(theirs, context, server_side=True))
+    # The beginning of a ClientHello.
+    await ours.send_all(b"\x16\x03\x01\x02\x00")
+    await trio.sleep(server.HEAD_SECONDS + 5)
+    assert await Peer(ours).is_closed()
+
+
 class Ticker:
     """Streams a line whenever told to; knows whether it was cancelled."""
 
@@ -334,6 +365,20 @@ async def test_real_sockets_serve_httpx_and_close_promptly_on_cancel(nursery):
                     await anext(pieces)
             await pieces.aclose()
     assert ticker.cancelled
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="only Linux tells of timers")
+async def test_peers_that_vanish_are_found_out(nursery):
+    async def run(task_status) -> None:
+        await serve(echo, host="127.0.0.1", port=0, task_status=task_status)
+
+    port = await nursery.start(run)
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+        await client.get("/")
+        rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
+        [timer] = [row[5] for row in rows if row[1].endswith(f":{port:04X}") and row[3] == "01"]
+    assert timer.startswith("02:"), "no keepalive timer"
+    nursery.cancel_scope.cancel()
 
 
 async def test_connections_beyond_the_limit_get_503(nursery):
