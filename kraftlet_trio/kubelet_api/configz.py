@@ -13,6 +13,11 @@ from kraftlet_trio.kubernetes.leases import NODE_LEASE_SECONDS
 
 def configuration(settings: KubeletAPISettings) -> dict[str, Any]:
     x509 = {"clientCAFile": str(settings.client_ca_file)} if settings.client_ca_file else {}
+    files = (
+        {"tlsCertFile": str(settings.cert_file), "tlsPrivateKeyFile": str(settings.key_file)}
+        if settings.cert_file
+        else {}
+    )
     return {
         "kubeletconfig": {
             "kind": "KubeletConfiguration",
@@ -21,6 +26,8 @@ def configuration(settings: KubeletAPISettings) -> dict[str, Any]:
             "address": settings.host or "0.0.0.0",
             "port": settings.port,
             "readOnlyPort": 0,
+            **files,
+            "serverTLSBootstrap": settings.rotate_server_certificates,
             "tlsMinVersion": "VersionTLS12",
             "authentication": {
                 "anonymous": {"enabled": False},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import ssl
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -13,6 +14,7 @@ import trio
 from cryptography import x509
 
 from kraftlet_trio.clock import utc_now
+from kraftlet_trio.simulators.cloud.faults import AnswerStatus, CommitThenDrop, DropBefore
 from kraftlet_trio.simulators.kubernetes.resources import Json
 from tests.log_reader import open_ports
 from tests.manifests import NODE
@@ -20,6 +22,7 @@ from tests.signer import REQUESTS, Signer, decide
 from tests.world import World, a_world
 
 PORT = 10250
+PATH = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
 HOUR = 3600.0
 
 
@@ -157,6 +160,39 @@ async def test_forgotten_request_is_made_again(autojump_clock, world):
     world.cluster.delete({**kind, "metadata": {"name": name}})
     again = await next_request(world, seconds=300)
     assert again != name
+
+
+async def test_missing_right_is_named_and_asked_for_again(autojump_clock, world):
+    world.cluster_faults.add(AnswerStatus(403), method="POST", path=PATH, times=1)
+    await world.eventually(lambda: world.events("ServingCertificateRefused"))
+    [event] = world.events("ServingCertificateRefused")
+    assert "grant the daemon create, get, list and watch" in event["message"]
+    assert own_signature(world)
+    Signer().approve(world.cluster, await next_request(world, seconds=180))
+    await world.eventually(lambda: not own_signature(world), seconds=1)
+
+
+async def test_outage_of_the_api_server_is_waited_out_without_a_word_to_users(
+    autojump_clock, world
+):
+    # The first request is made, though the daemon never hears of it.
+    world.cluster_faults.add(CommitThenDrop(), method="POST", path=PATH, times=1)
+    world.cluster_faults.add(AnswerStatus(503), method="POST", path=PATH, times=5, skip=1)
+    await world.eventually(lambda: len(requests(world)) == 2, seconds=600, every=1)
+    assert not world.events("ServingCertificateRefused")
+    Signer().approve(world.cluster, requests(world)[-1])
+    await world.eventually(lambda: not own_signature(world), seconds=1)
+
+
+async def test_decision_made_while_the_watch_is_broken_is_seen(autojump_clock, world):
+    name = await next_request(world)
+    world.cluster_faults.add(DropBefore(), method="GET", path=PATH + ".*", times=math.inf)
+    await trio.sleep(HOUR / 4)
+    Signer().approve(world.cluster, name)
+    await trio.sleep(HOUR / 12)
+    assert own_signature(world)
+    world.cluster_faults.clear()
+    await world.eventually(lambda: not own_signature(world), seconds=180)
 
 
 async def test_restart_asks_anew_for_its_key_was_only_in_memory(autojump_clock, world):
