@@ -39,6 +39,12 @@ class Peer:
                 received += data
         return bytes(received)
 
+    async def drip(self, data: bytes) -> None:
+        """A byte a second."""
+        for byte in data:
+            await self.stream.send_all(bytes([byte]))
+            await trio.sleep(1)
+
     async def is_closed(self) -> bool:
         with trio.move_on_after(0.001):
             return not await self.stream.receive_some()
@@ -214,9 +220,7 @@ async def test_stalled_body_is_dropped(autojump_clock, connect):
 async def test_a_head_that_comes_by_drops_is_dropped(autojump_clock, connect):
     peer = connect()
     with pytest.raises(trio.BrokenResourceError):
-        for byte in b"GET / HTTP/1.1\r\nX: " + b"x" * 1000:
-            await peer.stream.send_all(bytes([byte]))
-            await trio.sleep(1)
+        await peer.drip(b"GET / HTTP/1.1\r\nX: " + b"x" * 1000)
     assert trio.current_time() < server.HEAD_SECONDS + 10
 
 
@@ -224,9 +228,7 @@ async def test_a_body_that_comes_by_drops_is_dropped(autojump_clock, connect):
     peer = connect()
     await peer.ask(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n")
     with pytest.raises(trio.BrokenResourceError):
-        for _ in range(1000):
-            await peer.stream.send_all(b"x")
-            await trio.sleep(1)
+        await peer.drip(b"x" * 1000)
     assert trio.current_time() < server.BODY_SECONDS + 10
 
 
@@ -367,6 +369,12 @@ async def test_real_sockets_serve_httpx_and_close_promptly_on_cancel(nursery):
     assert ticker.cancelled
 
 
+def timers(port: int) -> list[str]:
+    """Of the connections to *port*, as Linux tells them."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
+    return [row[5] for row in rows if row[1].endswith(f":{port:04X}") and row[3] == "01"]
+
+
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="only Linux tells of timers")
 async def test_peers_that_vanish_are_found_out(nursery):
     async def run(task_status) -> None:
@@ -375,8 +383,7 @@ async def test_peers_that_vanish_are_found_out(nursery):
     port = await nursery.start(run)
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
         await client.get("/")
-        rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
-        [timer] = [row[5] for row in rows if row[1].endswith(f":{port:04X}") and row[3] == "01"]
+        [timer] = timers(port)
     assert timer.startswith("02:"), "no keepalive timer"
     nursery.cancel_scope.cancel()
 
