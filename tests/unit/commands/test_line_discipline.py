@@ -58,7 +58,12 @@ def test_how_it_comes_in_pieces_means_nothing(data, draw):
     assert typed(data[:cut], data[cut:]) == typed(data)
 
 
-@given(st.text(alphabet=st.characters(min_codepoint=0x20, exclude_characters="\x7f"), max_size=20))
+@given(
+    st.text(
+        alphabet=st.characters(codec="utf-8", min_codepoint=0x20, exclude_characters="\x7f"),
+        max_size=20,
+    )
+)
 def test_what_is_typed_and_erased_was_never_there(text):
     # Control characters of Latin-1 are continuations of UTF-8 and nothing else here.
     discipline = LineDiscipline()
