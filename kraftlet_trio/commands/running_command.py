@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from types import TracebackType
 
 import attrs
 import trio
@@ -46,7 +45,7 @@ class Output:
 
 
 @attrs.define(eq=False)
-class RunningCommand:
+class RunningCommand(trio.abc.AsyncResource):
     """Close it, or use it as a context: what still runs then is killed.
 
     All methods raise ``CloudError`` where the platform does not answer.
@@ -71,13 +70,7 @@ class RunningCommand:
         It is not left half-way: who cancels waits for 15 s at most. Raises ``CloudError``.
         """
         with trio.move_on_after(START_SECONDS, shield=True):
-            command = cls(sandbox, instance, await sandbox.start(instance, argv))
-            try:
-                await trio.lowlevel.checkpoint_if_cancelled()
-            except trio.Cancelled:
-                await command.aclose()
-                raise
-            return command
+            return cls(sandbox, instance, await sandbox.start(instance, argv))
         raise CloudUnavailable(f"the command did not start within {START_SECONDS:.0f} s")
 
     async def read(self) -> Output:
@@ -121,17 +114,6 @@ class RunningCommand:
         """Kill what still runs, and free what the plugin keeps of it; takes 5 s at most."""
         with trio.move_on_after(CLOSE_SECONDS, shield=True):
             await self._sandbox.free(self._instance, self._command)
-
-    async def __aenter__(self) -> RunningCommand:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.aclose()
 
     async def _wait(self) -> None:
         with trio.move_on_after(self._pause) as resting:

@@ -6,7 +6,6 @@ from functools import partial
 from urllib.parse import unquote
 
 import attrs
-import structlog
 
 from kraftlet_trio.cloud.console import ConsolePage
 from kraftlet_trio.cloud.errors import CloudError, CloudUnavailable, ResourceNotFound
@@ -28,8 +27,6 @@ from kraftlet_trio.mapping.annotations import ENABLE_EXEC
 from kraftlet_trio.mapping.console_runs import Which
 from kraftlet_trio.streaming.remote_command import CommandEnd, CommandStreams, WantedStreams
 from kraftlet_trio.streaming.upgrade import upgrade_to_command
-
-log = structlog.get_logger()
 
 READY_SECONDS = 15.0
 """For a plugin whose instance wakes up, or has just started."""
