@@ -11,6 +11,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import socket
 import struct
@@ -229,19 +230,25 @@ def contents(folder: Path) -> dict[str, bytes]:
     }
 
 
+def upgrades(daemon: Daemon) -> int:
+    """How many connections the daemon speaks a streaming protocol on, or did."""
+    return daemon.log.read_text().count('"connection upgraded"')
+
+
 def test_a_console_is_attached_to_from_now_on(daemon, environment, kubectl) -> None:
     script = "echo before; while [ ! -e go ]; do sleep 0.1; done; seq 3; exit 3"
     kubectl.apply(a_pod("says", **HERE, restartPolicy="Never", containers=[shell(script)]))
     try:
         eventually(lambda: pod_is_ready(kubectl, "says"))
         eventually(lambda: kubectl("logs", "says").stdout == "before\n")
+        before = upgrades(daemon)
         with subprocess.Popen(
             [KUBECTL, "attach", "says"],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=environment,
         ) as attached:
-            time.sleep(1)
+            eventually(lambda: upgrades(daemon) > before)
             run(environment, "exec", "says", "--", "touch", "go")
             stdout, stderr = attached.communicate(timeout=30)
         assert stdout == b"1\n2\n3\n"
@@ -310,6 +317,7 @@ def forwarded(environment: dict[str, str], target: str, port: int) -> Iterator[i
             client.terminate()
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="this machine has no curl")
 def test_a_port_is_forwarded_to_curl(web, environment) -> None:
     with forwarded(environment, "pod/web", 8080) as port:
 
@@ -335,19 +343,36 @@ def test_twenty_four_connections_are_forwarded_at_once(web, environment) -> None
         assert list(pool.map(ask, [port] * 24)) == [True] * 24
 
 
-def test_the_python_client_executes_commands(daemon, environment) -> None:
-    script = "read line; echo got $line; echo oops >&2; seq 100000; exit 42"
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.e2e.bed.python_client", "box", "sh", "-c", script],
-        input=b"something\n",
+def by_python(
+    kubectl: Kubectl, *arguments: str, stdin: bytes
+) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-m", "tests.e2e.bed.python_client", *arguments],
+        input=stdin,
         capture_output=True,
-        env=environment,
+        env={**os.environ, "KUBECONFIG": str(kubectl.kubeconfig)},
         timeout=60,
     )
+
+
+def test_the_python_client_executes_commands(daemon, kubectl) -> None:
+    script = "read line; echo got $line; echo oops >&2; seq 100000; exit 42"
+    done = by_python(kubectl, "exec", "box", "sh", "-c", script, stdin=b"something\n")
     assert done.returncode == 42, done.stderr
     numbers = [str(number).encode() for number in range(1, 100_001)]
     assert done.stdout.splitlines() == [b"got something", *numbers]
     assert done.stderr == b"oops\n"
+
+
+def test_the_python_client_forwards_ports(web, kubectl) -> None:
+    body = b"hello" * 10_000
+    head = f"POST / HTTP/1.1\r\nHost: web\r\nConnection: close\r\nContent-Length: {len(body)}"
+    done = by_python(
+        kubectl, "port-forward", "web", "8080", stdin=head.encode() + b"\r\n\r\n" + body
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(b"HTTP/1.1 200")
+    assert done.stdout.endswith(b"\r\n\r\n" + body)
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
-"""``exec`` by the Python client of Kubernetes, which speaks WebSocket in its old form.
+"""``exec`` and ``port-forward`` by the Python client of Kubernetes, over WebSocket in its old form.
 
 A program of its own, for the client leaves its connections to the end of the process:
-``python -m tests.e2e.bed.python_client POD COMMAND…`` with the kubeconfig in ``KUBECONFIG``.
+``python -m tests.e2e.bed.python_client exec POD COMMAND…``, or ``… port-forward POD PORT``, which
+sends its input there and writes what comes back; with the kubeconfig in ``KUBECONFIG``.
 """
 
 from __future__ import annotations
@@ -13,8 +14,7 @@ import kubernetes.config  # type: ignore[import-untyped]
 import kubernetes.stream  # type: ignore[import-untyped]
 
 
-def main(pod: str, *command: str) -> int:
-    kubernetes.config.load_kube_config()
+def execute(pod: str, *command: str) -> int:
     session = kubernetes.stream.stream(
         kubernetes.client.CoreV1Api().connect_get_namespaced_pod_exec,
         pod,
@@ -34,5 +34,25 @@ def main(pod: str, *command: str) -> int:
     return int(session.returncode)
 
 
+def forward(pod: str, port: str) -> int:
+    forwarding = kubernetes.stream.portforward(
+        kubernetes.client.CoreV1Api().connect_get_namespaced_pod_portforward,
+        pod,
+        "default",
+        ports=port,
+    )
+    connection = forwarding.socket(int(port))
+    connection.setblocking(True)
+    connection.sendall(sys.stdin.buffer.read())
+    while data := connection.recv(65536):
+        sys.stdout.buffer.write(data)
+    if error := forwarding.error(int(port)):
+        sys.stderr.write(str(error))
+        return 1
+    return 0
+
+
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    kubernetes.config.load_kube_config()
+    does, *arguments = sys.argv[1:]
+    sys.exit({"exec": execute, "port-forward": forward}[does](*arguments))
