@@ -192,7 +192,7 @@ async def test_decision_made_while_the_watch_is_broken_is_seen(autojump_clock, w
     await trio.sleep(HOUR / 12)
     assert own_signature(world)
     world.cluster_faults.clear()
-    await world.eventually(lambda: not own_signature(world), seconds=180)
+    await world.eventually(lambda: not own_signature(world), seconds=180, every=5)
 
 
 async def test_restart_asks_anew_for_its_key_was_only_in_memory(autojump_clock, world):
