@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -109,6 +110,12 @@ def _documents() -> list[dict[str, Any]]:
     ]
 
 
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
 @attrs.frozen(kw_only=True)
 class _World:
     cluster: KubernetesSimulator
@@ -131,7 +138,8 @@ async def _world(kubeconfig: Path) -> AsyncIterator[_World]:
                 "ukc_default_metro": f"http://127.0.0.1:{port}",
                 "ukc_token": _TOKEN,
                 "node_internal_ip": "127.0.0.1",
-                "addr": "127.0.0.1:0",
+                # Not 0: the node says where it listens before it does.
+                "addr": f"127.0.0.1:{_free_port()}",
                 "health_addr": "127.0.0.1:0",
                 "pod_status_update_interval": "1s",
             }

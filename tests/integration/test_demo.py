@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import yaml
 
+KUBECTL = shutil.which("kubectl", path=f"{Path(sys.executable).parent}{os.pathsep}{os.defpath}")
 DEMO = [sys.executable, "-m", "kraftlet_trio", "demo"]
 
 
@@ -37,6 +40,15 @@ def test_demo_stays_up_with_a_kubeconfig_until_interrupted():
             assert found is not None
             kubeconfig = Path(found[1])
             assert yaml.safe_load(kubeconfig.read_text())["clusters"]
+            if KUBECTL is not None:
+                done = subprocess.run(
+                    [KUBECTL, "logs", "deployment/web"],
+                    capture_output=True,
+                    env={"KUBECONFIG": str(kubeconfig), "HOME": str(kubeconfig.parent)},
+                    timeout=20,
+                    check=False,
+                )
+                assert done.returncode == 0, done.stderr
             process.send_signal(signal.SIGINT)
             assert process.wait(timeout=20) == 0
         finally:

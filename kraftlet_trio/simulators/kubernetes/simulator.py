@@ -23,6 +23,7 @@ from kraftlet_trio.simulators.kubernetes.deletion import DeleteOptions
 from kraftlet_trio.simulators.kubernetes.discovery import discovery_document
 from kraftlet_trio.simulators.kubernetes.errors import ApiError, no_such_path
 from kraftlet_trio.simulators.kubernetes.identities import Identities
+from kraftlet_trio.simulators.kubernetes.node_relay import find_relayed
 from kraftlet_trio.simulators.kubernetes.registry import Registry, Subresource
 from kraftlet_trio.simulators.kubernetes.representations import (
     PlainJson,
@@ -105,6 +106,8 @@ class KubernetesSimulator:
             return review
         if document := discovery_document(request.path):
             return json_response(document)
+        if relayed := find_relayed(self.registry, self.identities, request.path):
+            return await relayed(request)
         target = find_target(request.path)
         if target is None:
             raise no_such_path()
